@@ -1,0 +1,205 @@
+"""Every default of the package, each in one place. No torch here: `--help` stays fast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from crispmask.errors import ConfigError
+
+Architecture = Literal["solov2", "rtmdet-ins"]
+ModelName = Literal["nano", "tiny", "small", "medium", "large"]
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes of training images; the ranges are those users of Ultralytics know."""
+
+    mosaic: float = 1.0
+    """Probability of joining four images into one."""
+    mixup: float = 0.0
+    """Probability of blending in a second image with its instances."""
+    hsv_h: float = 0.015
+    """Largest change of the hue, fraction of the colour circle."""
+    hsv_s: float = 0.7
+    """Largest relative change of the saturation."""
+    hsv_v: float = 0.4
+    """Largest relative change of the value."""
+    brightness: float = 0.2
+    """Largest change of the brightness, fraction of full scale."""
+    contrast: float = 0.2
+    """Largest relative change of the contrast."""
+    brightness_contrast_p: float = 0.5
+    """Probability of the brightness and contrast change."""
+    degrees: float = 2.0
+    """Largest rotation to either side, degrees."""
+    translate: float = 0.1
+    """Largest shift, fraction of the image size."""
+    scale: float = 0.5
+    """Largest relative change of size: 0.5 draws from 0.5 to 1.5."""
+    shear: float = 0.0
+    """Largest shear to either side, degrees."""
+    fliplr: float = 0.5
+    """Probability of mirroring left to right."""
+    flipud: float = 0.0
+    """Probability of mirroring top to bottom."""
+
+    def __post_init__(self) -> None:
+        for name in ("mosaic", "mixup", "fliplr", "flipud", "brightness_contrast_p"):
+            flag = name.replace("_", "-")
+            value = getattr(self, name)
+            _check(0 <= value <= 1, f"--{flag} is a probability from 0 to 1, not {value}")
+        for name in ("hsv_h", "hsv_s", "hsv_v", "brightness", "contrast", "translate", "scale"):
+            flag = name.replace("_", "-")
+            value = getattr(self, name)
+            _check(0 <= value <= 1, f"--{flag} is a fraction from 0 to 1, not {value}")
+        _check(self.scale < 1, f"--scale must be below 1, not {self.scale}")
+        _check(0 <= self.degrees <= 180, f"--degrees is 0 to 180, not {self.degrees}")
+        _check(0 <= self.shear < 90, f"--shear is 0 to below 90, not {self.shear}")
+
+    def without_mixing(self) -> AugmentConfig:
+        """The same changes without mosaic and mixup, for the last epochs."""
+        from dataclasses import replace
+
+        return replace(self, mosaic=0.0, mixup=0.0)
+
+    @classmethod
+    def none(cls) -> AugmentConfig:
+        """No change at all."""
+        return cls(
+            mosaic=0.0,
+            mixup=0.0,
+            hsv_h=0.0,
+            hsv_s=0.0,
+            hsv_v=0.0,
+            brightness_contrast_p=0.0,
+            degrees=0.0,
+            translate=0.0,
+            scale=0.0,
+            shear=0.0,
+            fliplr=0.0,
+            flipud=0.0,
+        )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run."""
+
+    data: str = ""
+    """Path to data.yaml."""
+    architecture: Architecture = "solov2"
+    """Model family."""
+    model: ModelName = "nano"
+    """Model size; nano and tiny name the same smallest row."""
+    epochs: int = 150
+    """Passes over the training images."""
+    batch: int | Literal["auto"] = "auto"
+    """Images per step; auto takes the value of the model table."""
+    imgsz: int = 1280
+    """Longest image side given to the network, pixels; a multiple of 32."""
+    lr: float | Literal["auto"] = "auto"
+    """Peak learning rate; auto: solov2 0.002 * 5 / (4 + classes), rtmdet-ins 0.004."""
+    work_dir: str = "auto"
+    """Folder of the results; auto: work_dirs/<architecture>_<model>, numbered if taken."""
+    skip_conversion: bool = False
+    """Reuse the COCO annotation files of an earlier run in the work dir."""
+    list_models: bool = False
+    """Print the table of models and exit."""
+    weights: str = "imagenet"
+    """Starting weights: imagenet (backbone), coco, none, or the path of a checkpoint."""
+    weight_decay: float | Literal["auto"] = "auto"
+    """Weight decay, not on norms and biases; auto: solov2 0.0005, rtmdet-ins 0.05."""
+    momentum: float = 0.937
+    """Momentum of SGD."""
+    warmup_epochs: float = 7.0
+    """Epochs of linear warmup, per step; at most all but the last epoch."""
+    warmup_start: float = 0.02
+    """Learning rate at the first step, fraction of the peak."""
+    final_lr: float = 0.017
+    """Learning rate at the end of the cosine, fraction of the peak."""
+    clip_norm: float = 35.0
+    """Largest gradient norm; 0 turns clipping off."""
+    ema_decay: float = 0.9999
+    """Decay of the averaged weights, reached with `ema_tau`; 0 turns averaging off."""
+    ema_tau: float = 2000.0
+    """Steps over which the decay of the averaged weights grows."""
+    close_mosaic: int | Literal["auto"] = "auto"
+    """Last epochs without mosaic and mixup; auto: 10, at most a fifth of all."""
+    mask_stride: Literal[1, 2, 4] = 4
+    """Input pixels per pixel of the mask loss."""
+    val_interval: int = 1
+    """Epochs between validations; the last epoch is always validated."""
+    workers: int = 4
+    """Processes that load training images; 0 loads in the main process."""
+    device: str = "auto"
+    """auto, cpu, mps, cuda, or GPU numbers such as 0 or 0,1."""
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    """Arithmetic; auto: bf16 on GPUs that have it, 16 on other GPUs, 32 elsewhere."""
+    seed: int = 0
+    """Seed of weights, data order and augmentation."""
+    resume: str = ""
+    """Path of a last.pt to continue, or its run folder."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Data augmentation."""
+
+    def __post_init__(self) -> None:
+        _check(self.epochs >= 1, f"--epochs must be at least 1, not {self.epochs}")
+        _check(
+            self.batch == "auto" or self.batch >= 1,
+            f"--batch must be at least 1 or auto, not {self.batch}",
+        )
+        _check(
+            self.imgsz >= 64 and self.imgsz % 32 == 0,
+            f"--imgsz must be a multiple of 32 from 64 up, not {self.imgsz}: "
+            f"try {max(64, round(self.imgsz / 32) * 32)}",
+        )
+        _check(self.lr == "auto" or self.lr > 0, f"--lr must be positive or auto, not {self.lr}")
+        _check(
+            self.weight_decay == "auto" or self.weight_decay >= 0,
+            f"--weight-decay must not be negative, not {self.weight_decay}",
+        )
+        _check(0 <= self.momentum < 1, f"--momentum is 0 to below 1, not {self.momentum}")
+        _check(
+            self.warmup_epochs >= 0,
+            f"--warmup-epochs must not be negative, not {self.warmup_epochs}",
+        )
+        for name in ("warmup_start", "final_lr"):
+            value = getattr(self, name)
+            _check(0 <= value <= 1, f"--{name.replace('_', '-')} is 0 to 1, not {value}")
+        _check(self.clip_norm >= 0, f"--clip-norm must not be negative, not {self.clip_norm}")
+        _check(0 <= self.ema_decay < 1, f"--ema-decay is 0 to below 1, not {self.ema_decay}")
+        _check(self.ema_tau > 0, f"--ema-tau must be positive, not {self.ema_tau}")
+        _check(
+            self.close_mosaic == "auto" or self.close_mosaic >= 0,
+            f"--close-mosaic must not be negative, not {self.close_mosaic}",
+        )
+        _check(
+            self.val_interval >= 1, f"--val-interval must be at least 1, not {self.val_interval}"
+        )
+        _check(self.workers >= 0, f"--workers must not be negative, not {self.workers}")
+
+
+@dataclass(frozen=True)
+class DecodeConfig:
+    """How outputs become instances. Each architecture names its presets."""
+
+    conf: float = 0.25
+    """Lowest score of an instance that is returned."""
+    candidate_conf: float = 0.05
+    """Lowest class probability of a prior or cell that is looked at."""
+    nms_iou: float = 0.6
+    """Boxes of one class that overlap more are one instance (rtmdet-ins)."""
+    max_det: int = 100
+    """Most instances per image."""
+    pre_nms: int = 1000
+    """Most candidates that enter NMS: per level (rtmdet-ins), per image (solov2)."""
+    mask_threshold: float = 0.5
+    """Probability above which a pixel belongs to the mask."""
+    sigma: float = 2.0
+    """Width of the Gaussian of matrix NMS (solov2)."""

@@ -1,0 +1,23 @@
+"""Errors a user can cause. Each prints as one line that says what to fix."""
+
+from __future__ import annotations
+
+
+class CrispmaskError(Exception):
+    """Base of all errors that are the user's to fix; commands print it and exit with 2."""
+
+
+class ConfigError(CrispmaskError):
+    """A flag, or a combination of flags, that cannot work."""
+
+
+class DatasetError(CrispmaskError):
+    """A dataset that cannot be read; the message names file, line and fix."""
+
+
+class WeightsError(CrispmaskError):
+    """A checkpoint or weight file that is missing, damaged or of another model."""
+
+
+class SourceError(CrispmaskError):
+    """Something to predict on that cannot be read."""

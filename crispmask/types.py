@@ -1,0 +1,203 @@
+"""The values that travel between the rooms of the package.
+
+Letters: B batch, N instances, K classes, V vertices, H and W pixels, h and w mask pixels.
+This module imports neither torch nor any model, so that commands start fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Part = NDArray[np.float32]
+"""One ring of an instance, (V, 2) xy in pixels, not closed (first point not repeated)."""
+
+Polygons = tuple[tuple[Part, ...], ...]
+"""Instances of an image, each of one or more parts filled together by the even-odd rule:
+a ring inside another one is a hole, a ring beside another one a second part."""
+
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image with its annotation.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        polygons: N instances, pixels of `image`.
+        labels: (N,) int64, class indices from 0.
+        index: position in its dataset, -1 if it has none.
+    """
+
+    image: NDArray[np.uint8]
+    polygons: Polygons
+    labels: NDArray[np.int64]
+    index: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What the losses compare with: the instances of a batch, image after image.
+
+    Attributes:
+        labels: (N,) int64, N counts the instances of the whole batch.
+        boxes: (N, 4) float32 xyxy, pixels of the network's input.
+        masks: (N, h, w) bool, the instances on a grid of `mask_stride` input pixels.
+        counts: instances of each image; sums to N.
+        valid_sizes: (height, width) of each image before the padding at its right and bottom.
+        mask_stride: input pixels per mask pixel.
+    """
+
+    labels: Tensor
+    boxes: Tensor
+    masks: Tensor
+    counts: tuple[int, ...]
+    valid_sizes: tuple[Size, ...]
+    mask_stride: int
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Targets:
+        """The same targets with their tensors on `device`."""
+        return replace(
+            self,
+            labels=self.labels.to(device, non_blocking=non_blocking),
+            boxes=self.boxes.to(device, non_blocking=non_blocking),
+            masks=self.masks.to(device, non_blocking=non_blocking),
+        )
+
+    def pin_memory(self) -> Targets:
+        """The same targets in page-locked memory."""
+        return replace(
+            self,
+            labels=self.labels.pin_memory(),
+            boxes=self.boxes.pin_memory(),
+            masks=self.masks.pin_memory(),
+        )
+
+    def per_image(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yields labels (n,), boxes (n, 4) and masks (n, h, w) of each image in order."""
+        counts = list(self.counts)
+        yield from zip(
+            self.labels.split(counts),
+            self.boxes.split(counts),
+            self.masks.split(counts),
+            strict=True,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Collated samples.
+
+    Attributes:
+        images: (B, 3, H, W) uint8 RGB, H and W multiples of 32.
+        targets: their instances.
+        indices: position of each image in its dataset.
+        original_sizes: (height, width) of each image file, the frame of reported results.
+    """
+
+    images: Tensor
+    targets: Targets
+    indices: tuple[int, ...]
+    original_sizes: tuple[Size, ...]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The same batch with its tensors on `device`."""
+        return replace(
+            self,
+            images=self.images.to(device, non_blocking=non_blocking),
+            targets=self.targets.to(device, non_blocking=non_blocking),
+        )
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory; called by the data loader."""
+        return replace(self, images=self.images.pin_memory(), targets=self.targets.pin_memory())
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """Instances found in one image, best score first.
+
+    Attributes:
+        scores: (N,) float32, descending.
+        labels: (N,) int64, class indices from 0.
+        boxes: (N, 4) float32 xyxy, pixels of the image.
+        masks: (N, H, W) bool at the size of the image.
+        names: class names by label.
+    """
+
+    scores: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+    masks: NDArray[np.bool_]
+    names: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, index: int | slice | NDArray[Any] | list[int]) -> Instances:
+        """The chosen instances; an integer gives an `Instances` of length one."""
+        if isinstance(index, (int, np.integer)):
+            index = [int(index)]  # an IndexError for one that is out of range
+        return replace(
+            self,
+            scores=self.scores[index],
+            labels=self.labels[index],
+            boxes=self.boxes[index],
+            masks=self.masks[index],
+        )
+
+    def __iter__(self) -> Iterator[Instances]:
+        return (self[i] for i in range(len(self)))
+
+    def polygons(self) -> Polygons:
+        """The outlines of each mask along pixel edges; rasterised they give the mask again."""
+        from crispmask.geometry.outline import mask_to_parts
+
+        return tuple(mask_to_parts(mask) for mask in self.masks)
+
+    def plot(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A copy of `image` (H, W, 3) uint8 RGB with masks, boxes and labels drawn on it."""
+        from crispmask.draw import draw_instances
+
+        return draw_instances(
+            image, self.masks, self.labels, names=self.names, scores=self.scores, boxes=self.boxes
+        )
+
+    def to_coco(self, image_id: int = 0) -> list[dict[str, Any]]:
+        """Rows of a COCO results file: category ids from 1, masks as compressed RLE."""
+        from crispmask.geometry.rle import encode_masks
+
+        return [
+            {
+                "image_id": image_id,
+                "category_id": int(label) + 1,
+                "score": float(score),
+                "bbox": [float(x1), float(y1), float(x2 - x1), float(y2 - y1)],
+                "segmentation": rle,
+            }
+            for score, label, (x1, y1, x2, y2), rle in zip(
+                self.scores, self.labels, self.boxes, encode_masks(self.masks), strict=True
+            )
+        ]
+
+    def to_supervision(self) -> Any:
+        """The instances as `supervision.Detections`; needs that package."""
+        import supervision
+
+        return supervision.Detections(
+            xyxy=self.boxes,
+            mask=self.masks,
+            confidence=self.scores,
+            class_id=self.labels,
+            data={"class_name": np.array([self.names[i] for i in self.labels], dtype=str)},
+        )
