@@ -1,0 +1,66 @@
+"""Feature extractors from timm.
+
+Letters: B batch, C channels, h and w size of a feature map.
+"""
+
+from __future__ import annotations
+
+import timm
+from torch import Tensor, nn
+
+from crispmask.models.layers import Normalise
+
+
+class Backbone(nn.Module):
+    """A timm model that normalises RGB pixels and returns one map per stride.
+
+    Args:
+        name: timm name, such as `resnet18` or `cspnext_tiny`.
+        strides: the strides wanted, ascending.
+        norm_eval: keep batch statistics and their weights' mode fixed in training.
+        frozen_stages: the stem and this many stages are not trained.
+
+    Attributes:
+        channels: channels of each returned map.
+    """
+
+    def __init__(
+        self, name: str, strides: tuple[int, ...], norm_eval: bool = False, frozen_stages: int = 0
+    ) -> None:
+        super().__init__()
+        reductions = timm.create_model(name, features_only=True).feature_info.reduction()
+        self.body = timm.create_model(
+            name, features_only=True, out_indices=[reductions.index(s) for s in strides]
+        )
+        self.channels: tuple[int, ...] = tuple(self.body.feature_info.channels())
+        self.normalise = Normalise()
+        self.norm_eval = norm_eval
+        self.frozen_stages = frozen_stages
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Maps (B, 3, H, W) RGB in [0, 255] to (B, C, H / s, W / s) for each stride s."""
+        return self.body(self.normalise(images))
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Sets the mode, keeping fixed norms fixed."""
+        super().train(mode)
+        frozen = self.frozen_modules()
+        for parameter in (p for module in frozen for p in module.parameters()):
+            parameter.requires_grad_(False)
+        if mode:
+            still = [self.body] if self.norm_eval else frozen
+            for layer in (m for module in still for m in module.modules()):
+                if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                    layer.eval()
+        return self
+
+    def frozen_modules(self) -> list[nn.Module]:
+        """The stem and the first `frozen_stages` stages, in the order data passes them."""
+        if self.frozen_stages == 0:
+            return []
+        body = getattr(self.body, "model", self.body)
+        stages = [m for n, m in body.named_children() if n.startswith(("layer", "stages"))]
+        if len(stages) == 1 and isinstance(stages[0], nn.Sequential):
+            stages = list(stages[0])
+        stem = [m for n, m in body.named_children() if not n.startswith(("layer", "stages"))]
+        return stem + stages[: self.frozen_stages]

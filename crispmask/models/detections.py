@@ -1,0 +1,126 @@
+"""What a network found in an image, and its way back to the pixels of the file.
+
+Letters: N instances, h and w mask pixels, H and W image pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crispmask.types import Instances, Size
+
+CHUNK_PIXELS = 1 << 24
+"""Mask pixels enlarged at a time: 64 MiB in float32, whatever the number of instances."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Instances of one image as the network sees them, masks still small.
+
+    Attributes:
+        scores: (N,) float32, descending.
+        labels: (N,) int64.
+        boxes: (N, 4) float32 xyxy in input pixels, or None: they follow from the masks.
+        soft_masks: (N, h, w) float32 on a grid of `mask_stride` input pixels.
+        threshold: a soft mask above it is inside the instance.
+        mask_stride: input pixels per mask pixel.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    boxes: Tensor | None
+    soft_masks: Tensor
+    threshold: float
+    mask_stride: int
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def input_size(self) -> Size:
+        """(height, width) of the padded network input."""
+        h, w = self.soft_masks.shape[1:]
+        return h * self.mask_stride, w * self.mask_stride
+
+
+def paste_masks(found: Detections, valid_size: Size, original_size: Size) -> Iterator[Tensor]:
+    """Yields the masks at the size of the image file, a few instances at a time.
+
+    Enlarges to the network input, cuts the padding off and resizes to the file: bilinear,
+    pixel centres aligned, height and width each by their own ratio.
+
+    Args:
+        found: detections of one image.
+        valid_size: (height, width) of the resized image inside the padded input.
+        original_size: (height, width) of the image file.
+
+    Yields:
+        (n, H, W) bool on the device of the detections; n sums to N.
+    """
+    height, width = valid_size
+    largest = max(*(h * w for h, w in (found.input_size, original_size)), 1)
+    for soft in found.soft_masks.split(max(1, CHUNK_PIXELS // largest)):
+        if len(soft) == 0:  # splitting nothing gives one empty chunk
+            return
+        x = soft[None]  # (1, n, h, w)
+        x = F.interpolate(x, found.input_size, mode="bilinear", align_corners=False)
+        x = x[..., :height, :width]
+        if original_size != valid_size:
+            x = F.interpolate(x, original_size, mode="bilinear", align_corners=False)
+        yield x[0] > found.threshold
+
+
+def scale_boxes(boxes: Tensor, from_size: Size, to_size: Size) -> Tensor:
+    """Boxes (N, 4) of an image of `from_size`, moved to and clipped by one of `to_size`."""
+    (h, w), (height, width) = from_size, to_size
+    scale = boxes.new_tensor([width / w, height / h, width / w, height / h])
+    limit = boxes.new_tensor([width, height, width, height])
+    return torch.minimum((boxes * scale).clamp(min=0), limit)
+
+
+def masks_to_boxes(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The boxes (N, 4) around bool masks (N, H, W); zeros where a mask is empty."""
+    boxes = np.zeros((len(masks), 4), dtype=np.float32)
+    columns, rows = masks.any(axis=1), masks.any(axis=2)  # (N, W), (N, H)
+    filled = rows.any(axis=1)
+    boxes[:, 0] = columns.argmax(axis=1)
+    boxes[:, 1] = rows.argmax(axis=1)
+    boxes[:, 2] = columns.shape[1] - columns[:, ::-1].argmax(axis=1)
+    boxes[:, 3] = rows.shape[1] - rows[:, ::-1].argmax(axis=1)
+    return boxes * filled[:, None]
+
+
+def to_instances(
+    found: Detections, valid_size: Size, original_size: Size, names: tuple[str, ...] = ()
+) -> Instances:
+    """Instances in the frame of the image file.
+
+    Args:
+        found: detections of one image in input pixels.
+        valid_size: (height, width) of the resized image inside the padded input.
+        original_size: (height, width) of the image file.
+        names: class names by label.
+    """
+    masks = np.zeros((len(found), *original_size), dtype=np.bool_)
+    start = 0
+    for chunk in paste_masks(found, valid_size, original_size):
+        masks[start : start + len(chunk)] = chunk.cpu().numpy()
+        start += len(chunk)
+    if found.boxes is None:
+        boxes = masks_to_boxes(masks)
+    else:
+        boxes = scale_boxes(found.boxes.float(), valid_size, original_size).cpu().numpy()
+    return Instances(
+        scores=found.scores.float().cpu().numpy(),
+        labels=found.labels.cpu().numpy().astype(np.int64),
+        boxes=boxes,
+        masks=masks,
+        names=names,
+    )

@@ -1,0 +1,106 @@
+"""Losses of both architectures, always computed in float32.
+
+Letters: M positives, A priors, K classes, h and w mask pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def dice_loss(mask_logits: Tensor, masks: Tensor, eps: float) -> Tensor:
+    """One minus the Dice coefficient of each mask.
+
+    D(p, q) = 2 sum(p q) / (sum(p^2) + eps + sum(q^2) + eps), sums over pixels.
+    Source: SOLO, arXiv:1912.04488, the mask loss; eps as in MMDetection's DiceLoss.
+
+    Args:
+        mask_logits: (M, h, w), before the sigmoid.
+        masks: (M, h, w), bool, on the same grid.
+        eps: keeps the coefficient of two empty masks finite.
+
+    Returns:
+        (M,) float32 in [0, 1]. M = 0 gives an empty tensor; the caller normalises.
+    """
+    p = mask_logits.float().flatten(1).sigmoid()  # (M, h * w)
+    q = masks.flatten(1).to(p.dtype)  # (M, h * w)
+    overlap = (p * q).sum(1)  # (M,)
+    total = p.square().sum(1) + q.sum(1) + 2 * eps  # (M,), q is 0 or 1: its own square
+    return 1 - 2 * overlap / total
+
+
+def sigmoid_focal_loss(
+    logits: Tensor, targets: Tensor, gamma: float = 2.0, alpha: float = 0.25
+) -> Tensor:
+    """Sum over all elements of alpha_t (1 - p_t)^gamma (-log p_t).
+
+    Source: Focal Loss, arXiv:1708.02002, the alpha-balanced form.
+
+    Args:
+        logits: any shape.
+        targets: 0 or 1, of the same shape.
+        gamma: focusing exponent.
+        alpha: weight of the ones.
+
+    Returns:
+        A scalar, float32.
+    """
+    logits, targets = logits.float(), targets.float()
+    p = logits.sigmoid()
+    wrong = p + targets - 2 * p * targets  # 1 - p_t
+    weight = 1 - alpha + (2 * alpha - 1) * targets  # alpha_t
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return (weight * wrong.pow(gamma) * cross_entropy).sum()
+
+
+def quality_focal_loss(logits: Tensor, targets: Tensor, beta: float = 2.0) -> Tensor:
+    """Focal loss towards a soft target: |y - p|^beta times the binary cross entropy.
+
+    Source: Generalized Focal Loss, arXiv:2006.04388, Quality Focal Loss.
+
+    Args:
+        logits: any shape.
+        targets: soft labels y in [0, 1], of the same shape.
+        beta: focusing exponent.
+
+    Returns:
+        The elementwise loss, float32.
+    """
+    logits, targets = logits.float(), targets.float()
+    scale = (targets - logits.sigmoid()).abs().pow(beta)
+    return F.binary_cross_entropy_with_logits(logits, targets, reduction="none") * scale
+
+
+def giou_loss(boxes: Tensor, target_boxes: Tensor, eps: float = 1e-6) -> Tensor:
+    """One minus the generalised IoU of each pair of boxes.
+
+    Source: arXiv:1902.09630, the definition of GIoU.
+
+    Args:
+        boxes: (M, 4) xyxy.
+        target_boxes: (M, 4) xyxy, same frame.
+        eps: smallest area divided by.
+
+    Returns:
+        (M,) float32 in [0, 2].
+    """
+    a, b = boxes.float(), target_boxes.float()
+    area_a = (a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1])
+    area_b = (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
+    shared = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0)
+    around = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).clamp(min=0)
+    overlap, hull = shared.prod(1), around.prod(1).clamp(min=eps)
+    union = (area_a + area_b - overlap).clamp(min=eps)
+    return 1 - overlap / union + (hull - union) / hull
+
+
+def mean_over_ranks(value: Tensor) -> Tensor:
+    """The average of a scalar over all processes of the job; itself when there is one."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return value
+    value = value.detach().clone()
+    dist.all_reduce(value)
+    return value / dist.get_world_size()
