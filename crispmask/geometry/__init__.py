@@ -1,0 +1,1 @@
+"""Polygons, masks, boxes and sizes; NumPy and OpenCV only."""

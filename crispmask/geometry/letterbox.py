@@ -1,0 +1,89 @@
+"""Fitting images into the network's input: one scale for both sides, then padding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from crispmask.types import Size
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How an image was fitted.
+
+    Attributes:
+        original: size before.
+        resized: size after, without padding.
+    """
+
+    original: Size
+    resized: Size
+
+    @property
+    def scale_xy(self) -> tuple[float, float]:
+        """Resized over original, (x, y); they differ by the rounding of the sides."""
+        (height, width), (new_height, new_width) = self.original, self.resized
+        return new_width / width, new_height / height
+
+
+def fit_size(original: Size, imgsz: int | Size, upscale: bool = True) -> Size:
+    """The size an image takes to fit, with its ratio kept.
+
+    Args:
+        original: (height, width).
+        imgsz: the longest side, or the (height, width) to fit inside.
+        upscale: whether a small image grows.
+    """
+    height, width = original
+    if isinstance(imgsz, int):
+        scale = imgsz / max(height, width)
+    else:
+        scale = min(imgsz[0] / height, imgsz[1] / width)
+    if not upscale:
+        scale = min(scale, 1.0)
+    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+
+
+def resize_image(image: NDArray[Any], size: Size) -> NDArray[Any]:
+    """The image at a new size, itself if it has that size already.
+
+    Averages areas when it shrinks to half or less, where interpolation would skip pixels.
+
+    Args:
+        image: (H, W) or (H, W, C), a type OpenCV can resize.
+        size: (height, width).
+    """
+    height, width = image.shape[:2]
+    if (height, width) == size:
+        return image
+    shrinks = max(height / size[0], width / size[1]) >= 2
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized: NDArray[Any] = cv2.resize(image, (size[1], size[0]), interpolation=interpolation)
+    return resized.reshape(*size, *image.shape[2:])  # OpenCV drops a channel axis of one
+
+
+def pad_image(image: NDArray[Any], size: Size, value: tuple[float, float, float]) -> NDArray[Any]:
+    """The image in the top left of a canvas.
+
+    Args:
+        image: (H, W, 3).
+        size: (height, width) of the canvas, at least that of the image.
+        value: RGB of the canvas; with floats the result is float32, with ints it keeps its type.
+    """
+    whole = all(isinstance(channel, (int, np.integer)) for channel in value)
+    canvas = np.empty((*size, 3), dtype=image.dtype if whole else np.float32)
+    height, width = image.shape[:2]
+    canvas[:height, :width] = image
+    canvas[height:] = value
+    canvas[:height, width:] = value
+    return canvas
+
+
+def round_up(x: int, multiple: int) -> int:
+    """The smallest multiple that is not below x."""
+    return -(-x // multiple) * multiple

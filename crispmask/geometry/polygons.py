@@ -1,0 +1,188 @@
+"""Measures, transforms and clipping of polygons.
+
+Frame: continuous pixels, the image spans [0, W] x [0, H]. Even-odd rule for instances of
+several parts. V counts the vertices of a part, N the instances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crispmask.types import Part, Polygons, Size
+
+
+def part_area(part: Part) -> float:
+    """Signed area of a ring by the shoelace formula; positive if it turns from +x to +y.
+
+    Args:
+        part: (V, 2), not closed; fewer than three points have no area.
+    """
+    if len(part) < 3:
+        return 0.0
+    # Relative to its own corner a small ring far from the origin loses no digits.
+    x, y = (part.astype(np.float64) - part[0]).T
+    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+
+
+def polygons_area(parts: Sequence[Part]) -> float:
+    """Area of one instance: of a single ring by the shoelace formula, else by even-odd.
+
+    The even-odd area is exact as long as rings do not cross each other; they may be nested,
+    touch or share edges.
+    """
+    rings = [part.astype(np.float64) for part in parts if len(part) >= 3]
+    if len(rings) <= 1:
+        return abs(part_area(rings[0].astype(np.float32))) if rings else 0.0
+    edges = np.concatenate([np.stack([ring, np.roll(ring, -1, axis=0)], 1) for ring in rings])
+    edges = np.take_along_axis(edges, edges[:, :, 1:].argsort(axis=1), axis=1)  # upwards
+    # Between two neighbouring vertex heights nothing begins or ends, so the filled widths at
+    # half height times the height of that slab are its area.
+    heights = np.unique(edges[:, :, 1])
+    first = np.searchsorted(heights, edges[:, 0, 1])
+    spans = np.searchsorted(heights, edges[:, 1, 1]) - first
+    edge = np.repeat(np.arange(len(edges)), spans)
+    slab = np.arange(len(edge)) - np.repeat(np.cumsum(spans) - spans, spans) + first[edge]
+    (x0, y0), (x1, y1) = edges[edge, 0].T, edges[edge, 1].T
+    middle = (heights[slab] + heights[slab + 1]) / 2
+    x = x0 + (middle - y0) / (y1 - y0) * (x1 - x0)
+    order = np.lexsort((x, slab))
+    widths = x[order[1::2]] - x[order[0::2]]  # each slab holds an even number of edges
+    return float(widths @ np.diff(heights)[slab[order[0::2]]])
+
+
+def polygons_to_boxes(polygons: Polygons) -> NDArray[np.float32]:
+    """Extent of each instance over its parts, (N, 4) xyxy; zeros where it has no points."""
+    boxes = np.zeros((len(polygons), 4), dtype=np.float32)
+    for box, parts in zip(boxes, polygons, strict=True):
+        points = np.concatenate(parts) if parts else np.zeros((0, 2), dtype=np.float32)
+        if len(points):
+            box[:2] = points.min(axis=0)
+            box[2:] = points.max(axis=0)
+    return boxes
+
+
+def transform_polygons(polygons: Polygons, matrix: NDArray[np.float64]) -> Polygons:
+    """Maps every point p to matrix @ (p, 1).
+
+    Args:
+        polygons: N instances.
+        matrix: (2, 3) affine, from the old frame to the new one, both continuous.
+    """
+    linear, shift = matrix[:, :2].T, matrix[:, 2]
+    return tuple(
+        tuple((part @ linear + shift).astype(np.float32) for part in parts) for parts in polygons
+    )
+
+
+def clip_polygons(polygons: Polygons, size: Size) -> Polygons:
+    """Cuts each part to [0, W] x [0, H].
+
+    A part that leaves and returns falls apart into several parts, without bridges along the
+    border, so that boxes of the result are exact. Parts with nothing left vanish; an
+    instance may end without parts.
+
+    Args:
+        polygons: N instances.
+        size: (H, W).
+    """
+    return tuple(
+        tuple(piece for part in parts for piece in clip_part(part, size)) for parts in polygons
+    )
+
+
+def clip_part(part: Part, size: Size) -> list[Part]:
+    """The pieces of one ring inside [0, W] x [0, H]; see `clip_polygons`."""
+    if len(part) < 3:
+        return []
+    height, width = size
+    low, high = part.min(axis=0), part.max(axis=0)
+    if low[0] >= width or low[1] >= height or high[0] <= 0 or high[1] <= 0:
+        return []
+    rings = [part]
+    for axis, limit in ((0, width), (1, height)):
+        if low[axis] < 0:
+            rings = [piece for ring in rings for piece in _cut(ring, axis, 0, 1)]
+        if high[axis] > limit:
+            rings = [piece for ring in rings for piece in _cut(ring, axis, limit, -1)]
+    return [ring for ring in rings if len(ring) >= 3 and bool((np.ptp(ring, axis=0) > 0).all())]
+
+
+def _cut(ring: Part, axis: int, limit: float, side: int) -> list[Part]:
+    """The pieces of a ring where side * (coordinate - limit) >= 0.
+
+    The ring enters and leaves the half-plane at points of the border line. Between the first
+    and second of these along the line it is filled, between the third and fourth again: these
+    pairs close the chains of inside points to rings.
+    """
+    distance = side * (ring[:, axis].astype(np.float64) - limit)
+    inside = distance >= 0
+    if inside.all():
+        return [ring]
+    following = np.roll(inside, -1)
+    leaves = np.flatnonzero(inside & ~following)
+    if not len(leaves):
+        return []
+    enters = np.flatnonzero(~inside & following)
+    # Chain k runs from entry k to the exit after it.
+    exits = leaves[np.searchsorted(leaves, enters) % len(leaves)]
+    starts, ends = (_border_points(ring, distance, edges, axis, limit) for edges in (enters, exits))
+    chains = [
+        np.concatenate(
+            [start[None], np.take(ring, range(i + 1, stop), axis=0, mode="wrap"), end[None]]
+        )
+        for start, end, i, stop in zip(
+            starts,
+            ends,
+            enters,
+            exits + 1 + np.where(exits < enters, len(ring), 0),
+            strict=True,
+        )
+    ]
+    along = np.concatenate([starts, ends])[:, 1 - axis]
+    order = np.argsort(along, kind="stable").reshape(-1, 2)
+    partner = np.empty(len(along), dtype=np.int64)  # of each start, then of each end
+    partner[order] = order[:, ::-1]
+    return [_without_repeats(ring) for ring in _link(chains, partner.tolist())]
+
+
+def _border_points(
+    ring: Part, distance: NDArray[np.float64], edges: NDArray[np.int64], axis: int, limit: float
+) -> Part:
+    """Where the edges from each of these vertices to the next meet the border line."""
+    after = (edges + 1) % len(ring)
+    t = distance[edges] / (distance[edges] - distance[after])
+    points = ring[edges] + t[:, None] * (ring[after] - ring[edges]).astype(np.float64)
+    points[:, axis] = limit
+    return points.astype(np.float32)
+
+
+def _link(chains: list[Part], partner: list[int]) -> list[Part]:
+    """Joins chains at their ends to rings; a chain may be walked backwards.
+
+    Args:
+        chains: K open chains.
+        partner: for end k < K, the start of chain k, and K + k, the end of chain k, the end
+            it is joined with.
+    """
+    count = len(chains)
+    rings = []
+    left = [True] * count
+    for first in range(count):
+        pieces = []
+        tip = first  # we enter a chain at its tip and leave it at the other one
+        while left[tip % count]:
+            left[tip % count] = False
+            chain = chains[tip % count]
+            pieces.append(chain if tip < count else chain[::-1])
+            tip = partner[(tip + count) % (2 * count)]
+        if pieces:
+            rings.append(np.concatenate(pieces))
+    return rings
+
+
+def _without_repeats(ring: Part) -> Part:
+    """The ring without points equal to their predecessor."""
+    return ring[(ring != np.roll(ring, 1, axis=0)).any(axis=1)]
