@@ -70,8 +70,10 @@ def _fill(mask: NDArray[np.bool_], row: NDArray[np.int64], column: NDArray[np.in
     """Sets the pixels of `mask` that have an odd number of crossings at or left of them."""
     top, left = row.min(), column.min()
     height, width = row.max() + 1 - top, column.max() + 1 - left
-    flips = np.bincount((row - top) * width + (column - left), minlength=height * width)
-    odd = (flips.reshape(height, width) & 1).astype(bool)
-    # The last column closes the spans; it is past the instance and may be past the image.
-    view = mask[top : top + height, left : left + width - 1]
-    np.logical_xor.accumulate(odd[:, :-1], axis=1, out=view)
+    # Every row has an even number of crossings: row after row, what lies between the first
+    # and second is filled, between the second and third empty, and so on.
+    flips = np.sort((row - top) * width + (column - left))
+    runs = np.diff(flips, prepend=0, append=height * width)
+    filled = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
+    # The last column only ends runs; it may be past the image.
+    mask[top : top + height, left : left + width - 1] = filled[:, :-1]
