@@ -6,6 +6,7 @@ Letters: B batch, C channels, h and w size of a feature map.
 from __future__ import annotations
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from crispmask.models.layers import Normalise
@@ -28,7 +29,8 @@ class Backbone(nn.Module):
         self, name: str, strides: tuple[int, ...], norm_eval: bool = False, frozen_stages: int = 0
     ) -> None:
         super().__init__()
-        reductions = timm.create_model(name, features_only=True).feature_info.reduction()
+        with torch.device("meta"):  # only to ask which strides there are
+            reductions = timm.create_model(name, features_only=True).feature_info.reduction()
         self.body = timm.create_model(
             name, features_only=True, out_indices=[reductions.index(s) for s in strides]
         )

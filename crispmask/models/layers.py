@@ -5,6 +5,7 @@ Letters: B batch, C channels, h and w size of a feature map.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -116,4 +117,4 @@ def init_normal(module: nn.Module, std: float = 0.01) -> None:
 
 def prior_bias(probability: float) -> float:
     """Bias of a class logit whose sigmoid is `probability` (arXiv:1708.02002, initialisation)."""
-    return -torch.logit(torch.tensor(1 - probability, dtype=torch.float64)).item()
+    return math.log(probability / (1 - probability))

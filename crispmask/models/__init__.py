@@ -1,0 +1,1 @@
+"""The two architectures and what they share."""

@@ -1,0 +1,76 @@
+"""Builds a network from a description that fits into a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
+
+from crispmask.errors import ConfigError
+from crispmask.models.interface import Network
+from crispmask.models.rtmdet_ins import config as rtmdet_ins
+from crispmask.models.rtmdet_ins.model import RTMDetIns
+from crispmask.models.solov2 import config as solov2
+from crispmask.models.solov2.model import Solov2
+from crispmask.models.table import canonical_model
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What defines a network.
+
+    Attributes:
+        architecture: `solov2` or `rtmdet-ins`.
+        model: a size of the table, or an official layout such as `r50`, `light-r18`, `x`.
+        num_classes: K.
+        imgsz: longest image side it is made for; None keeps the published grids and ranges.
+        mask_stride: input pixels per pixel of the mask loss.
+    """
+
+    architecture: str
+    model: str
+    num_classes: int
+    imgsz: int | None = None
+    mask_stride: int = 4
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelSpec:
+        """The inverse of `to_dict`."""
+        return cls(**values)
+
+
+def build_network(spec: ModelSpec) -> Network[Any]:
+    """The network of a spec with random weights.
+
+    Raises:
+        ConfigError: no such architecture or model.
+    """
+    model = canonical_model(spec.architecture, spec.model)
+    if spec.num_classes < 1:
+        raise ConfigError(f"a model needs at least one class, not {spec.num_classes}")
+    if spec.architecture == "solov2":
+        config = _find({**solov2.SIZES, **solov2.LAYOUTS}, spec, model)
+        if spec.imgsz is not None:
+            config = replace(
+                config,
+                grids=solov2.grids_for(spec.imgsz),
+                scale_ranges=solov2.ranges_for(spec.imgsz),
+            )
+        return Solov2(config, spec.num_classes, spec.mask_stride)
+    if spec.architecture == "rtmdet-ins":
+        size = _find({**rtmdet_ins.SIZES, **rtmdet_ins.LAYOUTS}, spec, model)
+        return RTMDetIns(size, spec.num_classes, spec.mask_stride)
+    raise ConfigError(f"no architecture {spec.architecture!r}: choose solov2 or rtmdet-ins")
+
+
+def _find(rows: dict[str, T], spec: ModelSpec, model: str) -> T:
+    if model not in rows:
+        raise ConfigError(
+            f"{spec.architecture} has no model {spec.model!r}: choose {', '.join(rows)}"
+        )
+    return rows[model]

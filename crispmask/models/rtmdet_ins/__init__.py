@@ -1,0 +1,1 @@
+"""RTMDet-Ins: a one-stage detector whose priors also predict mask kernels."""

@@ -1,0 +1,58 @@
+"""Dynamic convolutions: from predicted weights to mask logits.
+
+Letters: M masks of one image, D kernel weights, h and w size of the mask features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from crispmask.models.rtmdet_ins.config import DYNAMIC_LAYERS, STRIDES
+
+MASK_STRIDE = STRIDES[0]
+"""Input pixels per pixel of the mask features."""
+
+
+def dynamic_masks(kernels: Tensor, priors: Tensor, mask_features: Tensor) -> Tensor:
+    """Mask logits of instances from their kernels.
+
+    Three 1x1 convolutions with ReLU between, on the position relative to the prior and the
+    mask features. A kernel lists all weights, then all biases. The relative position is
+    (prior - pixel) / (8 * stride of the prior); being linear in the pixel it is folded into
+    the first layer, so that all instances share one input.
+    Source: RTMDet, arXiv:2212.07784, instance segmentation (after CondInst, arXiv:2003.05664).
+
+    Args:
+        kernels: (M, D).
+        priors: (M, 3) x, y, stride of the prior each kernel comes from.
+        mask_features: (8, h, w).
+
+    Returns:
+        (M, h, w) float32.
+    """
+    h, w = mask_features.shape[1:]
+    y = torch.arange(h, device=mask_features.device, dtype=torch.float32) * MASK_STRIDE
+    x = torch.arange(w, device=mask_features.device, dtype=torch.float32) * MASK_STRIDE
+    grid = torch.stack([x.expand(h, w), y[:, None].expand(h, w)])  # (2, h, w)
+    inputs = torch.cat([grid, mask_features.float()]).flatten(1)  # (10, h * w)
+
+    weights, biases = split_kernels(kernels.float())
+    reach = priors[:, None, 2:] * MASK_STRIDE  # (M, 1, 1)
+    position = weights[0][..., :2] / reach  # (M, 8, 2)
+    first_bias = biases[0] + (position @ priors[:, :2, None]).squeeze(2)  # (M, 8)
+    first = torch.cat([-position, weights[0][..., 2:]], dim=2)  # (M, 8, 10)
+
+    z = (first.flatten(0, 1) @ inputs).view(len(kernels), -1, h * w)  # (M, 8, h * w)
+    z = (z + first_bias[..., None]).relu()
+    z = torch.baddbmm(biases[1][..., None], weights[1], z).relu()  # (M, 8, h * w)
+    z = torch.baddbmm(biases[2][..., None], weights[2], z)  # (M, 1, h * w)
+    return z.view(-1, h, w)
+
+
+def split_kernels(kernels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights (M, out, in) and biases (M, out) of each layer from kernels (M, D)."""
+    sizes = [o * i for o, i in DYNAMIC_LAYERS] + [o for o, _ in DYNAMIC_LAYERS]
+    pieces = kernels.split(sizes, dim=1)
+    weights = [p.reshape(-1, o, i) for p, (o, i) in zip(pieces, DYNAMIC_LAYERS, strict=False)]
+    return weights, list(pieces[len(DYNAMIC_LAYERS) :])

@@ -1,0 +1,1 @@
+"""SOLOv2: instances by location on grids, masks by dynamic convolution."""

@@ -1,0 +1,87 @@
+"""The table of models, shown without importing torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crispmask.config import Architecture
+from crispmask.models.rtmdet_ins import config as rtmdet_ins
+from crispmask.models.solov2 import config as solov2
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """One size of one architecture.
+
+    Attributes:
+        architecture: `solov2` or `rtmdet-ins`.
+        model: name of the size.
+        backbone: timm name.
+        neck_channels: channels of the pyramid.
+        mask_channels: channels of the mask features.
+        parameters: parameters with 80 classes.
+        batch: images per training step when none is given.
+    """
+
+    architecture: Architecture
+    model: str
+    backbone: str
+    neck_channels: int
+    mask_channels: int
+    parameters: int
+    batch: int
+
+
+_PARAMETERS = {
+    ("solov2", "nano"): 13_652_048,
+    ("solov2", "small"): 26_687_536,
+    ("solov2", "medium"): 33_701_904,
+    ("solov2", "large"): 66_460_304,
+    ("rtmdet-ins", "tiny"): 5_638_187,
+    ("rtmdet-ins", "small"): 10_183_311,
+    ("rtmdet-ins", "medium"): 27_575_111,
+    ("rtmdet-ins", "large"): 57_365_663,
+}
+"""Counted with 80 classes; a test counts again."""
+
+
+def list_models() -> list[ModelRow]:
+    """The sizes of both architectures, smallest first."""
+    rows = [
+        ModelRow(
+            "solov2",
+            model,
+            size.backbone,
+            size.fpn_channels,
+            size.kernel_channels,
+            _PARAMETERS["solov2", model],
+            size.batch,
+        )
+        for model, size in solov2.SIZES.items()
+    ]
+    rows += [
+        ModelRow(
+            "rtmdet-ins",
+            model,
+            size.backbone,
+            size.channels,
+            rtmdet_ins.NUM_PROTOTYPES,
+            _PARAMETERS["rtmdet-ins", model],
+            size.batch,
+        )
+        for model, size in rtmdet_ins.SIZES.items()
+    ]
+    return rows
+
+
+def find_row(architecture: str, model: str) -> ModelRow:
+    """The row of a size; `nano` and `tiny` both name the smallest of either architecture."""
+    name = canonical_model(architecture, model)
+    return next(r for r in list_models() if (r.architecture, r.model) == (architecture, name))
+
+
+def canonical_model(architecture: str, model: str) -> str:
+    """The name a size has in the table: `nano` for solov2, `tiny` for rtmdet-ins."""
+    if model in ("nano", "tiny"):
+        return "nano" if architecture == "solov2" else "tiny"
+    return model
