@@ -23,6 +23,7 @@ class Backbone(nn.Module):
 
     Attributes:
         channels: channels of each returned map.
+        name: timm name.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Backbone(nn.Module):
             name, features_only=True, out_indices=[reductions.index(s) for s in strides]
         )
         self.channels: tuple[int, ...] = tuple(self.body.feature_info.channels())
+        self.name = name
         self.normalise = Normalise()
         self.norm_eval = norm_eval
         self.frozen_stages = frozen_stages

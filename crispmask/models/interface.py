@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from crispmask.config import DecodeConfig
+from crispmask.models.backbone import Backbone
 from crispmask.models.detections import Detections, to_instances
 from crispmask.types import Instances, Targets
 
@@ -30,6 +31,8 @@ class Network(nn.Module, Generic[OutputsT]):
 
     pad_value: ClassVar[tuple[float, float, float]]
     """RGB pixel value beyond the image."""
+
+    backbone: Backbone
 
     num_classes: int
 

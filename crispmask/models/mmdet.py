@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -84,3 +86,20 @@ def convert_state(state: Mapping[str, Tensor], architecture: str) -> dict[str, T
     if architecture == "rtmdet-ins" and _STEM in converted:
         converted[_STEM] = converted[_STEM].flip(1)
     return converted
+
+
+def read_classes(path: Path, content: Mapping[str, Any], architecture: str) -> tuple[str, ...]:
+    """Class names of an MMDetection checkpoint, by its meta block or else numbered.
+
+    Raises:
+        WeightsError: the file holds no class prediction of that architecture.
+    """
+    key = {"solov2": "mask_head.conv_cls.bias", "rtmdet-ins": "bbox_head.rtm_cls.0.bias"}
+    bias = content.get("state_dict", {}).get(key.get(architecture, ""))
+    if bias is None:
+        raise WeightsError(f"{path}: no {architecture} checkpoint of MMDetection 3.x")
+    meta = content.get("meta") or {}
+    names = (meta.get("dataset_meta") or {}).get("CLASSES") or ()
+    if len(names) == len(bias):
+        return tuple(str(name) for name in names)
+    return tuple(f"class_{i}" for i in range(len(bias)))

@@ -5,6 +5,8 @@ Letters: B batch, C channels, h and w size of a feature map.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -102,7 +104,7 @@ class PAFPN(nn.Module):
 
     def __init__(self, in_channels: tuple[int, ...], out_channels: int, num_blocks: int) -> None:
         super().__init__()
-        pairs = list(zip(in_channels[:-1], in_channels[1:], strict=True))
+        pairs = list(pairwise(in_channels))
         self.reduce = nn.ModuleList(ConvNormAct(high, low, 1) for low, high in reversed(pairs))
         self.top_down = nn.ModuleList(
             CSPLayer(2 * low, low, num_blocks) for low, _ in reversed(pairs)

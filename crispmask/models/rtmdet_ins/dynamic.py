@@ -43,7 +43,7 @@ def dynamic_masks(kernels: Tensor, priors: Tensor, mask_features: Tensor) -> Ten
     first_bias = biases[0] + (position @ priors[:, :2, None]).squeeze(2)  # (M, 8)
     first = torch.cat([-position, weights[0][..., 2:]], dim=2)  # (M, 8, 10)
 
-    z = (first.flatten(0, 1) @ inputs).view(len(kernels), -1, h * w)  # (M, 8, h * w)
+    z = (first.flatten(0, 1) @ inputs).view(-1, 8, h * w)  # (M, 8, h * w)
     z = (z + first_bias[..., None]).relu()
     z = torch.baddbmm(biases[1][..., None], weights[1], z).relu()  # (M, 8, h * w)
     z = torch.baddbmm(biases[2][..., None], weights[2], z)  # (M, 1, h * w)

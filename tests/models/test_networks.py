@@ -1,0 +1,130 @@
+"""What every size of both architectures promises."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from crispmask.errors import ConfigError
+from crispmask.models.build import ModelSpec, build_network
+from crispmask.models.table import find_row, list_models
+from crispmask.types import Targets
+
+SMALLEST = [("solov2", "nano"), ("rtmdet-ins", "tiny")]
+
+
+def make_targets(
+    counts: tuple[int, ...], size: int = 96, stride: int = 4, seed: int = 0
+) -> Targets:
+    """Random rectangles, some of them smaller than a mask pixel."""
+    g = torch.Generator().manual_seed(seed)
+    num = sum(counts)
+    xy = torch.rand(num, 2, generator=g) * (size - 8)
+    wh = torch.rand(num, 2, generator=g).square() * (size / 2) + 0.5
+    boxes = torch.cat([xy, (xy + wh).clamp(max=size)], dim=1)
+    centres = (torch.arange(size // stride) + 0.5) * stride
+    columns = (centres >= boxes[:, None, 0]) & (centres < boxes[:, None, 2])  # (N, w)
+    rows = (centres >= boxes[:, None, 1]) & (centres < boxes[:, None, 3])  # (N, h)
+    return Targets(
+        labels=torch.randint(0, 3, (num,), generator=g),
+        boxes=boxes,
+        masks=rows[:, :, None] & columns[:, None],
+        counts=counts,
+        valid_sizes=((size, size),) * len(counts),
+        mask_stride=stride,
+    )
+
+
+@pytest.mark.parametrize("row", list_models(), ids=lambda r: f"{r.architecture}-{r.model}")
+def test_parameters_of_the_table(row) -> None:
+    with torch.device("meta"):
+        network = build_network(ModelSpec(row.architecture, row.model, 80))
+    assert sum(p.numel() for p in network.parameters()) == row.parameters
+
+
+def test_nano_and_tiny_name_the_same_row() -> None:
+    for architecture in ("solov2", "rtmdet-ins"):
+        assert find_row(architecture, "nano") == find_row(architecture, "tiny")
+
+
+def test_unknown_models_say_what_there_is() -> None:
+    with pytest.raises(ConfigError, match="nano"):
+        build_network(ModelSpec("solov2", "huge", 3))
+    with pytest.raises(ConfigError, match="rtmdet-ins"):
+        build_network(ModelSpec("yolo", "nano", 3))
+
+
+@pytest.mark.parametrize(("architecture", "model"), SMALLEST)
+@pytest.mark.parametrize("counts", [(0, 0), (0, 1), (1, 1), (150, 0)])
+@pytest.mark.parametrize("stride", [4, 2])
+def test_losses_are_finite_and_reach_every_weight(architecture, model, counts, stride) -> None:
+    torch.manual_seed(0)
+    spec = ModelSpec(architecture, model, 3, imgsz=96, mask_stride=stride)
+    network = build_network(spec).train()
+    images = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
+    losses = network.loss(network(images), make_targets(counts, stride=stride))
+    assert set(losses) == ({"class", "mask"} | ({"box"} if architecture != "solov2" else set()))
+    torch.stack(list(losses.values())).sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+    if sum(counts) == 0:
+        assert losses["mask"].item() == 0
+
+
+@pytest.mark.parametrize(("architecture", "model"), SMALLEST)
+def test_decode_of_an_untrained_network(architecture, model) -> None:
+    torch.manual_seed(0)
+    network = build_network(ModelSpec(architecture, model, 3, imgsz=96)).eval()
+    images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
+    with torch.no_grad():
+        outputs = network(images)
+    for preset in network.presets.values():
+        for found in network.decode(outputs, preset):
+            assert len(found) <= preset.max_det
+            assert found.masks.shape == (len(found), 64, 96)
+            assert found.masks.dtype == bool
+            assert (found.scores[:-1] >= found.scores[1:]).all()
+            assert (found.boxes >= 0).all()
+            assert (found.boxes[:, 2] <= 96).all()
+    nothing = network.decode(outputs, network.presets["default"])  # scores start near 0.01
+    assert [len(found) for found in nothing] == [0, 0]
+    assert nothing[0].boxes.shape == (0, 4)
+
+
+@pytest.mark.parametrize(("architecture", "model"), SMALLEST)
+def test_an_image_in_a_batch_gets_the_outputs_it_gets_alone(architecture, model) -> None:
+    network = build_network(ModelSpec(architecture, model, 3, imgsz=96)).eval()
+    images = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
+    with torch.no_grad():
+        together, alone = network(images), network(images[1:])
+    torch.testing.assert_close(
+        together.mask_features[1], alone.mask_features[0], rtol=1e-4, atol=1e-5
+    )
+    torch.testing.assert_close(
+        together.class_logits[0][1], alone.class_logits[0][0], rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(("architecture", "model"), SMALLEST)
+def test_bfloat16_autocast_gives_finite_float32_losses(architecture, model) -> None:
+    network = build_network(ModelSpec(architecture, model, 3, imgsz=96)).train()
+    images = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = network.loss(network(images), make_targets((2, 3)))
+    for value in losses.values():
+        assert value.dtype == torch.float32
+        assert value.isfinite()
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+@pytest.mark.parametrize(("architecture", "model"), SMALLEST)
+def test_frozen_stages(architecture, model, frozen) -> None:
+    network = build_network(ModelSpec(architecture, model, 3, imgsz=96))
+    network.backbone.frozen_stages = frozen
+    network.train()
+    still = [n for n, p in network.named_parameters() if not p.requires_grad]
+    assert all(name.startswith("backbone.") for name in still)
+    assert (len(still) > 0) == (frozen > 0)
+    last = "layer2" if architecture == "solov2" else "stages.1"
+    assert any(last in name for name in still) == (frozen == 2)
