@@ -1,0 +1,73 @@
+# Every target sets up .venv first and reuses it until requirements.txt or pyproject.toml change.
+#   make demo           generate data, train, validate and draw predictions (ARCHITECTURE=solov2 too)
+#   make test           all tests; make fast leaves out the slow ones
+#   make check          what CI checks before the slow tests: format, lint, types, fast tests
+#   make format         format the code and apply the safe lint fixes
+#   make requirements   compile the pinned versions again
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup demo demo-solov2 test fast slow check lint format requirements
+
+setup: $(READY)
+
+# requirements.txt only constrains the versions, so a CPU build of torch leaves the CUDA wheels out.
+# pip stands in where uv cannot reach its index: it reads the mirrors of pip.conf, which uv does not.
+INSTALL := --constraint requirements.txt --editable '.[dev]'
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "error: crispmask needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv || true
+	PATH="$$PATH:$(CURDIR)/$(BIN)" uv pip install --python $(BIN)/python $(INSTALL) || $(BIN)/python -m pip install $(INSTALL)
+	@touch $(READY)
+
+ARCHITECTURE ?= rtmdet-ins
+DEMO := demo/$(ARCHITECTURE)
+DEMO_SAMPLE := --images 160 --imgsz 320
+DEMO_TRAIN_rtmdet-ins := --model tiny --epochs 20 --batch 8 --imgsz 256
+DEMO_TRAIN_solov2 := --model nano --epochs 20 --batch 8 --imgsz 256
+
+demo: $(READY)
+	rm -rf demo/data $(DEMO)
+	$(BIN)/crispmask sample --out demo/data $(DEMO_SAMPLE)
+	$(BIN)/crispmask train --data demo/data/data.yaml --architecture $(ARCHITECTURE) --weights none $(DEMO_TRAIN_$(ARCHITECTURE)) --work-dir $(DEMO)
+	$(BIN)/crispmask predict --weights $(DEMO)/weights/best.pt --source demo/data/images/val --out $(DEMO)/predictions
+	@echo
+	@echo "run folder    $(DEMO)"
+	@echo "checkpoint    $(DEMO)/weights/best.pt"
+	@echo "metrics       $(DEMO)/metrics.json"
+	@echo "predictions   $(DEMO)/predictions"
+
+demo-solov2:
+	@$(MAKE) demo ARCHITECTURE=solov2
+
+# Tests on real images run where CRISPMASK_DATA names their folder, GPU tests by pytest -m gpu.
+DESELECT := and not gpu$(if $(CRISPMASK_DATA),, and not real)
+PYTEST := $(BIN)/python -m pytest
+
+fast: $(READY)
+	$(PYTEST) -m "not slow $(DESELECT)" --session-timeout=360
+
+slow: $(READY)
+	$(PYTEST) -m "slow $(DESELECT)" --timeout=900 --session-timeout=1500
+
+test: fast
+	@$(MAKE) slow
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+check: lint
+	@$(MAKE) fast
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+requirements:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade --quiet -o requirements.txt

@@ -1,0 +1,43 @@
+"""Training from Python with the names of the flags."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from crispmask.config import AugmentConfig, TrainConfig
+from crispmask.engine.fit import TrainResult, fit
+from crispmask.errors import ConfigError
+from crispmask.suggest import did_you_mean
+
+
+def train(**settings: Any) -> TrainResult:
+    """Trains a model, as `crispmask train` does.
+
+    Args:
+        **settings: the flags with underscores, those of the augmentation beside the others:
+            `train(data="data.yaml", model="tiny", epochs=10, mosaic=0.5)`.
+
+    Returns:
+        The best mask mAP50-95, where its checkpoint lies, and all metrics of that model.
+
+    Raises:
+        CrispmaskError: a setting, a dataset or weights that cannot be used.
+    """
+    return fit(train_config(**settings))
+
+
+def train_config(**settings: Any) -> TrainConfig:
+    """The `TrainConfig` of flat settings."""
+    augment_names = {field.name for field in fields(AugmentConfig)}
+    names = {field.name for field in fields(TrainConfig)} | augment_names
+    for name in settings:
+        if name not in names:
+            raise ConfigError(f"no setting {name!r}{did_you_mean(name, names)}")
+    augment = {name: settings[name] for name in settings if name in augment_names}
+    rest = {name: settings[name] for name in settings if name not in augment_names}
+    if augment and "augment" in rest:
+        raise ConfigError(f"give {', '.join(augment)} inside `augment` or beside it, not both")
+    if augment:
+        rest["augment"] = AugmentConfig(**augment)
+    return TrainConfig(**rest)

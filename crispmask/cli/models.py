@@ -1,0 +1,53 @@
+"""`crispmask models`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from crispmask.cli.arguments import parse
+from crispmask.models.table import list_models
+
+
+@dataclass(frozen=True)
+class ModelsConfig:
+    """Prints the table of models."""
+
+
+def models(argv: Sequence[str], prog: str) -> int:
+    """Prints the sizes of both architectures."""
+    parse(ModelsConfig, argv, prog)
+    print_models()
+    return 0
+
+
+def print_models() -> None:
+    """Prints the table; parameters are counted with 80 classes."""
+    table = Table()
+    for name in ("architecture", "model", "backbone"):
+        table.add_column(name, no_wrap=True)
+    for name in ("neck", "masks", "parameters", "batch"):
+        table.add_column(name, justify="right")
+    previous = ""
+    for row in list_models():
+        if previous not in ("", row.architecture):
+            table.add_section()
+        previous = row.architecture
+        table.add_row(
+            row.architecture,
+            row.model,
+            row.backbone,
+            str(row.neck_channels),
+            str(row.mask_channels),
+            f"{row.parameters / 1e6:.1f} M",
+            str(row.batch),
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        "neck and masks: channels of the pyramid and of the mask features; parameters with "
+        "80 classes; batch: images per step of --batch auto. nano and tiny name the same row."
+    )

@@ -1,0 +1,98 @@
+"""`crispmask val`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from crispmask.cli.arguments import parse
+from crispmask.cli.folders import free_folder
+from crispmask.errors import ConfigError
+
+if TYPE_CHECKING:
+    from crispmask.metrics.coco import CocoMetrics
+
+
+@dataclass(frozen=True)
+class ValConfig:
+    """COCO mask and box metrics of a checkpoint, at the native resolution of the images."""
+
+    weights: str
+    """Path of a checkpoint."""
+    data: str
+    """Path to data.yaml."""
+    imgsz: int | Literal["auto"] = "auto"
+    """Longest image side given to the network, pixels; auto: as trained."""
+    split: Literal["train", "val", "test"] = "val"
+    """Which images of the dataset."""
+    batch: int = 8
+    """Images per step."""
+    workers: int = 4
+    """Processes that load images; 0 loads in the main process."""
+    out: str = "auto"
+    """Folder of metrics.json and predictions.json; auto: runs/val, numbered if taken."""
+    device: str = "auto"
+    """auto, cpu, mps, cuda, or a GPU number."""
+    architecture: str = ""
+    """Of a checkpoint of MMDetection: solov2 or rtmdet-ins."""
+    model: str = ""
+    """Of a checkpoint of MMDetection: its size or official layout, such as tiny or r50."""
+
+    def __post_init__(self) -> None:
+        if self.imgsz != "auto" and self.imgsz < 32:
+            raise ConfigError(f"--imgsz must be at least 32 or auto, not {self.imgsz}")
+        if self.batch < 1:
+            raise ConfigError(f"--batch must be at least 1, not {self.batch}")
+        if self.workers < 0:
+            raise ConfigError(f"--workers must not be negative, not {self.workers}")
+
+
+def val(argv: Sequence[str], prog: str) -> int:
+    """Measures a checkpoint on a dataset and prints the metrics of each class."""
+    config = parse(ValConfig, argv, prog)
+    from crispmask.validate import validate  # torch takes seconds: not before the flags are right
+
+    out = free_folder(Path("runs/val")) if config.out == "auto" else Path(config.out)
+    metrics = validate(
+        config.weights,
+        config.data,
+        imgsz=None if config.imgsz == "auto" else config.imgsz,
+        split=config.split,
+        out=out,
+        batch=config.batch,
+        workers=config.workers,
+        device=config.device,
+        architecture=config.architecture or None,
+        model=config.model or None,
+    )
+    print_metrics(metrics)
+    print(f"results in {out}")
+    return 0
+
+
+def print_metrics(metrics: CocoMetrics) -> None:
+    """Prints a table with a row for all classes and one for each."""
+    table = Table()
+    table.add_column("class")
+    for name in ("instances", "mask mAP50-95", "mask mAP50", "box mAP50-95", "box mAP50"):
+        table.add_column(name, justify="right")
+    mask, box = metrics.mask, metrics.box
+    table.add_row(
+        "all",
+        str(metrics.num_instances.sum()),
+        *(_number(v) for v in (mask.map50_95, mask.map50, box.map50_95, box.map50)),
+        end_section=True,
+    )
+    for label, name in enumerate(metrics.names):
+        values = (mask.class_ap, mask.class_ap50, box.class_ap, box.class_ap50)
+        table.add_row(name, str(metrics.num_instances[label]), *(_number(v[label]) for v in values))
+    Console().print(table)
+
+
+def _number(value: float) -> str:
+    return "-" if value < 0 else f"{value:.3f}"  # COCO says -1 where nothing was annotated
