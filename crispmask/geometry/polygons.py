@@ -33,10 +33,11 @@ def polygons_area(parts: Sequence[Part]) -> float:
     The even-odd area is exact as long as rings do not cross each other; they may be nested,
     touch or share edges.
     """
-    rings = [part.astype(np.float64) for part in parts if len(part) >= 3]
+    rings = [part for part in parts if len(part) >= 3]
     if len(rings) <= 1:
-        return abs(part_area(rings[0].astype(np.float32))) if rings else 0.0
+        return sum(abs(part_area(ring)) for ring in rings)
     edges = np.concatenate([np.stack([ring, np.roll(ring, -1, axis=0)], 1) for ring in rings])
+    edges = edges.astype(np.float64)  # (E, 2, 2)
     edges = np.take_along_axis(edges, edges[:, :, 1:].argsort(axis=1), axis=1)  # upwards
     # Between two neighbouring vertex heights nothing begins or ends, so the filled widths at
     # half height times the height of that slab are its area.
@@ -56,12 +57,19 @@ def polygons_area(parts: Sequence[Part]) -> float:
 def polygons_to_boxes(polygons: Polygons) -> NDArray[np.float32]:
     """Extent of each instance over its parts, (N, 4) xyxy; zeros where it has no points."""
     boxes = np.zeros((len(polygons), 4), dtype=np.float32)
-    for box, parts in zip(boxes, polygons, strict=True):
-        points = np.concatenate(parts) if parts else np.zeros((0, 2), dtype=np.float32)
-        if len(points):
-            box[:2] = points.min(axis=0)
-            box[2:] = points.max(axis=0)
+    counts = np.array([sum(map(len, parts)) for parts in polygons], dtype=np.int64)
+    filled = np.flatnonzero(counts)
+    if len(filled):
+        points = np.concatenate([part for parts in polygons for part in parts])
+        boxes[filled] = _extents(points, counts[filled])
     return boxes
+
+
+def _extents(points: Part, counts: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Boxes of runs of `counts` points, none of them empty."""
+    starts = np.cumsum(counts) - counts
+    low, high = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
+    return np.concatenate([low, high], axis=1)
 
 
 def transform_polygons(polygons: Polygons, matrix: NDArray[np.float64]) -> Polygons:
@@ -71,10 +79,13 @@ def transform_polygons(polygons: Polygons, matrix: NDArray[np.float64]) -> Polyg
         polygons: N instances.
         matrix: (2, 3) affine, from the old frame to the new one, both continuous.
     """
-    linear, shift = matrix[:, :2].T, matrix[:, 2]
-    return tuple(
-        tuple((part @ linear + shift).astype(np.float32) for part in parts) for parts in polygons
-    )
+    rings = [part for parts in polygons for part in parts]
+    if not rings:
+        return polygons
+    points = np.concatenate(rings)  # all at once: a call per part would take most of the time
+    points = (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    moved = iter(np.split(points, np.cumsum([len(ring) for ring in rings])[:-1]))
+    return tuple(tuple(next(moved) for _ in parts) for parts in polygons)
 
 
 def clip_polygons(polygons: Polygons, size: Size) -> Polygons:
@@ -88,19 +99,27 @@ def clip_polygons(polygons: Polygons, size: Size) -> Polygons:
         polygons: N instances.
         size: (H, W).
     """
+    rings = [part for parts in polygons for part in parts if len(part)]
+    if not rings:
+        return tuple(() for _ in polygons)
+    extents = _extents(np.concatenate(rings), np.array([len(ring) for ring in rings]))
+    boxes = iter(extents.tolist())
     return tuple(
-        tuple(piece for part in parts for piece in clip_part(part, size)) for parts in polygons
+        tuple(piece for part in parts if len(part) for piece in _clip_part(part, next(boxes), size))
+        for parts in polygons
     )
 
 
-def clip_part(part: Part, size: Size) -> list[Part]:
-    """The pieces of one ring inside [0, W] x [0, H]; see `clip_polygons`."""
-    if len(part) < 3:
-        return []
+def _clip_part(part: Part, box: list[float], size: Size) -> list[Part]:
+    """The pieces of one ring with this extent inside [0, W] x [0, H]."""
+    low, high = box[:2], box[2:]
     height, width = size
-    low, high = part.min(axis=0), part.max(axis=0)
-    if low[0] >= width or low[1] >= height or high[0] <= 0 or high[1] <= 0:
+    if low[0] >= width or low[1] >= height or high[0] <= 0 or high[1] <= 0 or len(part) < 3:
         return []
+    if low[0] == high[0] or low[1] == high[1]:
+        return []  # a line
+    if low[0] >= 0 and low[1] >= 0 and high[0] <= width and high[1] <= height:
+        return [part]
     rings = [part]
     for axis, limit in ((0, width), (1, height)):
         if low[axis] < 0:
