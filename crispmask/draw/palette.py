@@ -7,8 +7,7 @@ import colorsys
 Colour = tuple[int, int, int]
 """RGB, 0 to 255."""
 
-# Ordered so that the first few are as far apart as possible, also for colour-blind eyes:
-# most datasets have few classes.
+# Ordered so that the first few are far apart: most datasets have few classes.
 _PALETTE: tuple[Colour, ...] = (
     (255, 107, 53),  # orange
     (33, 150, 243),  # azure

@@ -1,0 +1,141 @@
+"""How good the best model is, class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crispmask.engine.plots.style import (
+    ACCENT,
+    GREY,
+    INK,
+    line_colours,
+    new_figure,
+    say,
+    shorten_name,
+)
+from crispmask.metrics.coco import CocoMetrics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MOST_LINES = 10
+_WEAKEST = 5
+_MOST_NUMBERS = 15
+
+
+def plot_pr_curve(metrics: CocoMetrics, out_png: str | Path) -> None:
+    """Draws mask precision over recall at IoU 0.50 and 0.75, per class and on average."""
+    curves = metrics.curves
+    with new_figure(12.5, 5.2, out_png) as figure:
+        left, right = figure.subplots(1, 2)
+        threshold, f1 = curves.best_confidence()
+        note = f"best F1 {f1:.2f}\nat confidence {threshold:.2f}" if f1 > 0 else ""
+        _draw_curves(left, "IoU 0.50", curves.precision50, curves.recall, metrics.names, note)
+        _draw_curves(right, "IoU 0.75", curves.precision75, curves.recall, metrics.names)
+
+
+def _draw_curves(
+    axes: Axes,
+    title: str,
+    precision: NDArray[np.float64],
+    recall: NDArray[np.float64],
+    names: Sequence[str],
+    note: str = "",
+) -> None:
+    axes.set_title(f"Precision over recall, mask {title}")
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    defined = [label for label in range(len(names)) if precision[label, 0] > -1]
+    if not defined:
+        say(axes, "no instances")
+        return
+    # Of many classes the weakest ones get a colour and a name: they are worth a look.
+    weakest = sorted(defined, key=lambda label: float(precision[label].mean()))[:_WEAKEST]
+    few = len(defined) <= _MOST_LINES
+    named = defined if few else weakest
+    for label in set(defined) - set(named):
+        axes.plot(recall, precision[label], color=GREY, linewidth=0.5, alpha=0.45)
+    for label, colour in zip(named, line_colours(named), strict=True):
+        text = f"{shorten_name(names[label])}  {precision[label].mean():.3f}"
+        axes.plot(
+            recall,
+            precision[label],
+            color=colour,
+            linewidth=1.4,
+            label=text,
+        )
+    mean = precision[defined].mean(axis=0)
+    text = "all classes" if few else f"mean of {len(defined)} classes"
+    axes.plot(recall, mean, color=INK, linewidth=2.6, label=f"{text}  {mean.mean():.3f}")
+    if note:
+        axes.plot([], [], " ", label=note)  # a line of the legend without a sign
+    title = "AP" if few else f"AP, {_WEAKEST} weakest classes"
+    axes.legend(title=title, loc="upper left", bbox_to_anchor=(1.0, 1.0), alignment="left")
+
+
+def plot_confusion(matrix: NDArray[np.integer], names: Sequence[str], out_png: str | Path) -> None:
+    """Draws a confusion matrix, each row as fractions of its annotated instances.
+
+    Args:
+        matrix: (K + 1, K + 1) counts, rows annotated, columns predicted, background last.
+            The last row is drawn as fractions of all predictions without annotation.
+        names: class names by label.
+        out_png: the picture.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+
+    size = len(names) + 1
+    fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    side = min(max(4.2, 1.6 + 0.62 * size), 9.0)
+    if size > 30:
+        side = 12.5
+    texts = [shorten_name(name, 20) for name in names]
+    colours = LinearSegmentedColormap.from_list("share", ["#ffffff", "#8fc1ee", ACCENT, "#0b2545"])
+    with new_figure(side + 1.2, side, out_png) as figure:
+        axes = figure.subplots()
+        picture = axes.imshow(fractions, cmap=colours, vmin=0, vmax=1, aspect="equal")
+        axes.set_title("Confusion matrix")
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        font_size = 9.0 if size <= 30 else max(2.5, 9.0 * 42 / size)
+        if size > 150:  # no letter would be readable
+            axes.set_xticks([])
+            axes.set_yticks([])
+        else:
+            turned = size > 4 or max(map(len, texts), default=0) > 9
+            axes.set_xticks(
+                range(size),
+                [*texts, "background"],
+                fontsize=font_size,
+                rotation=(90 if size > _MOST_NUMBERS else 35) if turned else 0,
+                ha=("center" if size > _MOST_NUMBERS else "right") if turned else "center",
+                rotation_mode="anchor" if turned and size <= _MOST_NUMBERS else "default",
+            )
+            axes.set_yticks(range(size), [*texts, "background"], fontsize=font_size)
+        axes.set(xlabel="predicted", ylabel="annotated")
+        axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color="#e4e7ec", linewidth=0.7 if size <= 30 else 0.3)
+        axes.tick_params(which="minor", length=0)
+        figure.colorbar(
+            picture, ax=axes, shrink=0.75, aspect=30, label="share of the row"
+        ).outline.set_visible(False)
+        if size <= _MOST_NUMBERS:
+            _write_counts(axes, np.asarray(matrix), fractions)
+
+
+def _write_counts(axes: Axes, matrix: NDArray[np.integer], fractions: NDArray[np.float64]) -> None:
+    last = len(matrix) - 1
+    for (row, column), count in np.ndenumerate(matrix):
+        if row == column == last:
+            axes.text(column, row, "-", ha="center", va="center", color=GREY)
+        elif count:
+            colour = "white" if fractions[row, column] > 0.45 else INK
+            axes.text(
+                column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=8.5
+            )
