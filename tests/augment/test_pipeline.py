@@ -103,6 +103,7 @@ def test_bright_discs_stay_under_their_masks(seed: int) -> None:
     result = Pipeline(config, 160)(discs.__getitem__, 1, 3, np.random.default_rng(seed))
     bright = result.image[..., 0] >= 128
     covered = rasterise(result.polygons, (160, 160)).any(axis=0)
-    if bright.sum() > 1000:
-        # The kept rule may drop slivers of discs.
-        assert (bright & covered).sum() / (bright | covered).sum() > 0.97
+    # Half the pixels along the borders of four discs at most; they are soft.
+    assert (covered & ~bright).sum() <= 40
+    # Slivers of a disc, under 1 % of its box, are seen but no longer instances.
+    assert (bright & ~covered).sum() <= 200
