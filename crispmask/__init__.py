@@ -5,10 +5,15 @@ The names below are imported at their first use, so that `import crispmask` stay
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from crispmask.version import __version__
+
+# Read by OpenMP when torch is loaded. Its threads else wait for each other by spinning, which
+# slows training on a CPU tenfold as soon as loader processes want the same cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from crispmask.api import train
