@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from crispmask.cli.arguments import parse
+from crispmask.cli.device import torch_device
 from crispmask.cli.folders import free_folder
 from crispmask.cli.sources import Video, find_sources, is_video
 from crispmask.cli.writer import ResultWriter
@@ -71,7 +72,12 @@ def predict(argv: Sequence[str], prog: str) -> int:
     from crispmask.predict import load  # torch takes seconds: not before the flags are right
 
     sources = find_sources(config.source)
-    model = load(config.weights, config.architecture or None, config.model or None, config.device)
+    model = load(
+        config.weights,
+        config.architecture or None,
+        config.model or None,
+        torch_device(config.device),
+    )
     out = free_folder(Path("runs/predict")) if config.out == "auto" else Path(config.out)
     writer = ResultWriter(out, save_txt=config.save_txt, save_json=config.save_json)
     num_failed = 0
@@ -107,6 +113,8 @@ def _predict_source(model: Model, path: Path, config: PredictConfig, writer: Res
             add_frame(frame, instances)
             counts += _count(instances)
             num_frames += 1
+    if num_frames == 0:
+        raise SourceError(f"{path}: a video without a frame that OpenCV can read")
     return f"{num_frames} frames, {_in_words(counts)}"
 
 

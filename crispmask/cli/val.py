@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from crispmask.cli.arguments import parse
+from crispmask.cli.device import torch_device
 from crispmask.cli.folders import free_folder
 from crispmask.errors import ConfigError
 
@@ -58,18 +60,21 @@ def val(argv: Sequence[str], prog: str) -> int:
     from crispmask.validate import validate  # torch takes seconds: not before the flags are right
 
     out = free_folder(Path("runs/val")) if config.out == "auto" else Path(config.out)
-    metrics = validate(
-        config.weights,
-        config.data,
-        imgsz=None if config.imgsz == "auto" else config.imgsz,
-        split=config.split,
-        out=out,
-        batch=config.batch,
-        workers=config.workers,
-        device=config.device,
-        architecture=config.architecture or None,
-        model=config.model or None,
-    )
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("validating", total=None)
+        metrics = validate(
+            config.weights,
+            config.data,
+            imgsz=None if config.imgsz == "auto" else config.imgsz,
+            split=config.split,
+            out=out,
+            batch=config.batch,
+            workers=config.workers,
+            device=torch_device(config.device),
+            architecture=config.architecture or None,
+            model=config.model or None,
+            on_batch=lambda num, total: progress.update(task, advance=num, total=total),
+        )
     print_metrics(metrics)
     print(f"results in {out}")
     return 0

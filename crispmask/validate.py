@@ -1,0 +1,85 @@
+"""Measures a checkpoint on a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from crispmask.data.coco import coco_ground_truth, write_json_atomic
+from crispmask.data.dataset import ValDataset
+from crispmask.data.index import build_index
+from crispmask.data.loader import val_loader
+from crispmask.data.spec import read_spec
+from crispmask.engine.evaluate import evaluate
+from crispmask.errors import DatasetError
+from crispmask.metrics.coco import CocoMetrics
+from crispmask.predict import load
+
+Split = Literal["train", "val", "test"]
+
+
+def validate(
+    weights: str | Path,
+    data: str | Path,
+    imgsz: int | None = None,
+    split: Split = "val",
+    out: str | Path | None = None,
+    batch: int = 8,
+    workers: int = 4,
+    device: str = "cpu",
+    architecture: str | None = None,
+    model: str | None = None,
+    on_batch: Callable[[int, int], None] = lambda num_images, total: None,
+) -> CocoMetrics:
+    """COCO mask and box metrics at the size of the image files.
+
+    Args:
+        weights: a checkpoint.
+        data: path to data.yaml; its class names must be those of the checkpoint.
+        imgsz: longest side of the input, pixels; None takes what the model was trained with.
+        split: which images of the dataset.
+        out: folder for metrics.json and predictions.json; None writes nothing.
+        batch: images per step.
+        workers: processes that load images.
+        device: as torch names it.
+        architecture: of an MMDetection checkpoint.
+        model: its size or official layout.
+        on_batch: called with the images of each batch and of the whole split.
+
+    Raises:
+        WeightsError: a checkpoint that cannot be used.
+        DatasetError: a dataset that cannot be read, or of other classes.
+    """
+    spec = read_spec(data)
+    paths = {"train": spec.train, "val": spec.val, "test": spec.test}[split]
+    if not paths:
+        raise DatasetError(f"{spec.file}: no images for --split {split}; name them under {split}:")
+    loaded = load(weights, architecture, model, device)
+    if len(loaded.names) != len(spec.names):
+        raise DatasetError(
+            f"{spec.file}: {len(spec.names)} classes, but {weights} was trained on "
+            f"{len(loaded.names)}: {', '.join(loaded.names)}"
+        )
+    index = build_index(paths, len(spec.names), workers=workers)
+    batches = val_loader(
+        ValDataset(index, imgsz or loaded.imgsz),
+        batch=batch,
+        workers=workers,
+        mask_stride=loaded.spec.mask_stride,
+        pad_value=loaded.network.pad_value,
+    )
+    evaluation = evaluate(
+        loaded.network,
+        batches,
+        spec.names,
+        coco_ground_truth(index, spec.names),
+        loaded.network.presets["val"],
+        on_batch=lambda num_images: on_batch(num_images, len(index)),
+    )
+    if out is not None:
+        out = Path(out)
+        out.mkdir(parents=True, exist_ok=True)
+        write_json_atomic(out / "metrics.json", evaluation.metrics.to_json())
+        write_json_atomic(out / "predictions.json", evaluation.predictions)
+    return evaluation.metrics
