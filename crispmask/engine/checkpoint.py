@@ -1,0 +1,89 @@
+"""Checkpoints: plain dicts of tensors and builtin types that describe themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crispmask.errors import WeightsError
+
+FORMAT = "crispmask"
+VERSION = 1
+
+REQUIRED = (
+    "architecture",
+    "model",
+    "num_classes",
+    "class_names",
+    "imgsz",
+    "network",
+    "state_dict",
+)
+"""Keys without which a checkpoint cannot be used."""
+
+
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a checkpoint; an interruption leaves the file that was there before.
+
+    Args:
+        path: file to write; its folder is made if it is missing.
+        content: what `load_checkpoint` gives back, without format and version.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        torch.save({"format": FORMAT, "version": VERSION, **content}, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint of this package, tensors on the CPU; no code in it runs.
+
+    Raises:
+        WeightsError: missing, damaged, of something else or of a newer version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; a run keeps its checkpoints in weights/")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises pickle, zip, key and runtime errors for bad files
+        raise WeightsError(
+            f"{path}: damaged or not a checkpoint ({_first_line(error)}); copy or train it again"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise WeightsError(f"{path}: not a checkpoint of crispmask; give a best.pt or last.pt")
+    if content.get("version", 0) > VERSION:
+        raise WeightsError(
+            f"{path}: written by a newer crispmask (format {content['version']}, "
+            f"this one reads {VERSION}); update crispmask"
+        )
+    if missing := [key for key in REQUIRED if key not in content]:
+        raise WeightsError(f"{path}: damaged, it lacks {', '.join(missing)}; train it again")
+    return content
+
+
+def find_last(resume: str | Path) -> Path:
+    """The last.pt a `--resume` value means: the file itself, or that of a run folder.
+
+    Raises:
+        WeightsError: the folder has none.
+    """
+    path = Path(resume)
+    if not path.is_dir():
+        return path
+    for candidate in (path / "weights" / "last.pt", path / "last.pt"):
+        if candidate.is_file():
+            return candidate
+    raise WeightsError(f"{path}: nothing to resume, it has no weights/last.pt")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0][:100] if lines else type(error).__name__

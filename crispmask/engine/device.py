@@ -1,0 +1,99 @@
+"""Devices and arithmetic: from the flags to Lightning Fabric."""
+
+from __future__ import annotations
+
+import sys
+from typing import Literal
+
+import torch
+from lightning_fabric import Fabric
+
+from crispmask.errors import ConfigError
+
+Precision = Literal["32", "bf16", "16"]
+
+_FABRIC_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    "32": "32-true",
+    "bf16": "bf16-mixed",
+    "16": "16-mixed",
+}
+
+
+def resolve_device(device: str) -> str:
+    """`cpu`, `mps`, `cuda` or GPU numbers that exist.
+
+    Raises:
+        ConfigError: no such device on this machine.
+    """
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto":
+        if num_gpus:
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    if device == "cpu":
+        return device
+    if device == "mps":
+        if not torch.backends.mps.is_available():
+            raise ConfigError("--device mps: torch finds no Apple GPU here; use cpu")
+        return device
+    numbers = _gpu_numbers(device)
+    if numbers and max(numbers) >= num_gpus:
+        found = f"GPUs 0 to {num_gpus - 1}" if num_gpus else "no CUDA GPU"
+        raise ConfigError(f"--device {device}: torch finds {found} here; use auto or cpu")
+    return "cuda" if device == "cuda" else ",".join(str(number) for number in numbers)
+
+
+def resolve_precision(precision: Literal["auto", "32", "bf16", "16"], device: str) -> Precision:
+    """The arithmetic of a device that exists.
+
+    Raises:
+        ConfigError: half precision without a GPU that has it.
+    """
+    on_gpu = device not in ("cpu", "mps")
+    if precision == "auto":
+        if not on_gpu:
+            return "32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "16"
+    if precision == "16" and not on_gpu:
+        raise ConfigError(f"--precision 16 needs a CUDA GPU, not {device}; use 32 or bf16")
+    return precision
+
+
+def make_fabric(device: str, precision: Precision) -> Fabric:
+    """Lightning Fabric for a resolved device and precision."""
+    if device in ("cpu", "mps"):
+        return Fabric(accelerator=device, devices=1, precision=_FABRIC_PRECISION[precision])
+    devices = 1 if device == "cuda" else _gpu_numbers(device)
+    return Fabric(accelerator="cuda", devices=devices, precision=_FABRIC_PRECISION[precision])
+
+
+def describe_device(device: torch.device) -> str:
+    """A device in words."""
+    if device.type != "cuda":
+        return f"{device.type}, {torch.get_num_threads()} threads"
+    properties = torch.cuda.get_device_properties(device)
+    return f"{device} {properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Most memory used so far, MiB: of the GPU, or of this process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if sys.platform == "win32":
+        return 0.0  # the standard library cannot tell there
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB here
+
+
+def _gpu_numbers(device: str) -> list[int]:
+    if device == "cuda":
+        return [0]
+    parts = device.removeprefix("cuda:").split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise ConfigError(f"--device {device}: give auto, cpu, mps, cuda or GPU numbers such as 0")
+    numbers = [int(part) for part in parts]
+    if len(numbers) > 1:
+        raise ConfigError(f"--device {device}: training runs on one GPU; give one number")
+    return numbers

@@ -1,0 +1,128 @@
+"""Validation: predictions of a split at the size of its image files, and their metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from crispmask.config import DecodeConfig
+from crispmask.geometry.rle import encode_masks
+from crispmask.metrics.coco import CocoMetrics, evaluate_coco
+from crispmask.models.detections import (
+    Detections,
+    masks_to_boxes,
+    paste_masks,
+    scale_boxes,
+)
+from crispmask.models.interface import Network
+from crispmask.types import Batch, Size
+
+Prediction = dict[str, Any]
+"""A row of a COCO results file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a network finds in a split.
+
+    Attributes:
+        metrics: compared with the ground truth.
+        predictions: rows of a COCO results file, image after image, best score first.
+    """
+
+    metrics: CocoMetrics
+    predictions: list[Prediction]
+
+
+def evaluate(
+    network: Network[Any],
+    batches: Iterable[Batch],
+    names: tuple[str, ...],
+    ground_truth: Mapping[str, Any],
+    decode: DecodeConfig,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    on_batch: Callable[[int], None] = lambda num_images: None,
+) -> Evaluation:
+    """Compares the predictions for a split with its ground truth.
+
+    Args:
+        network: in evaluation mode afterwards.
+        batches: each image of the split once.
+        names: class names by label.
+        ground_truth: COCO annotations of the split, image ids = index + 1.
+        decode: usually the preset `val` of the network.
+        autocast: arithmetic of the forward pass, such as `fabric.autocast`.
+        on_batch: called with the number of images after each batch.
+    """
+    predictions = predict_batches(network, batches, decode, autocast, on_batch)
+    return Evaluation(evaluate_coco(ground_truth, predictions, names), predictions)
+
+
+@torch.no_grad()
+def predict_batches(
+    network: Network[Any],
+    batches: Iterable[Batch],
+    decode: DecodeConfig,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    on_batch: Callable[[int], None] = lambda num_images: None,
+) -> list[Prediction]:
+    """The predictions for the images of batches; arguments as in `evaluate`."""
+    network.eval()
+    device = next(network.parameters()).device
+    predictions = []
+    for batch in batches:
+        images = batch.images.to(device, non_blocking=True)
+        with autocast():
+            outputs = network(images.contiguous(memory_format=torch.channels_last))
+        for found, index, valid_size, original_size in zip(
+            network.detect(outputs, decode),
+            batch.indices,
+            batch.targets.valid_sizes,
+            batch.original_sizes,
+            strict=True,
+        ):
+            predictions += to_coco(found, index + 1, valid_size, original_size)
+        on_batch(len(batch.images))
+    return predictions
+
+
+def to_coco(
+    found: Detections, image_id: int, valid_size: Size, original_size: Size
+) -> list[Prediction]:
+    """Rows of a COCO results file, masks encoded a few at a time.
+
+    Args:
+        found: detections of one image in input pixels.
+        image_id: id of the image in the ground truth.
+        valid_size: (height, width) of the resized image inside the padded input.
+        original_size: (height, width) of the image file.
+    """
+    rles: list[dict[str, Any]] = []
+    mask_boxes = [np.zeros((0, 4), dtype=np.float32)]
+    for chunk in paste_masks(found, valid_size, original_size):
+        masks = chunk.cpu().numpy()  # (n, H, W)
+        rles += encode_masks(masks)
+        if found.boxes is None:
+            mask_boxes.append(masks_to_boxes(masks))
+    if found.boxes is None:
+        boxes = np.concatenate(mask_boxes)
+    else:
+        boxes = scale_boxes(found.boxes.float(), valid_size, original_size).cpu().numpy()
+    xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)  # (N, 4)
+    return [
+        {
+            "image_id": image_id,
+            "category_id": label + 1,
+            "score": score,
+            "bbox": box,
+            "segmentation": rle,
+        }
+        for score, label, box, rle in zip(
+            found.scores.tolist(), found.labels.tolist(), xywh.tolist(), rles, strict=True
+        )
+    ]

@@ -1,0 +1,153 @@
+"""Turns every `auto` of a configuration into a value, once, before training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from crispmask.config import Architecture, AugmentConfig, ModelName, TrainConfig
+from crispmask.engine.device import Precision, resolve_device, resolve_precision
+from crispmask.engine.workdir import WorkDir
+from crispmask.errors import ConfigError
+from crispmask.models.table import canonical_model, find_row
+
+SOLOV2_LR = 0.002
+"""Peak learning rate of SOLOv2 with one class; it falls with 5 / (4 + classes).
+
+Source: the formula Ultralytics sets its AdamW rate by, ultralytics/engine/trainer.py.
+"""
+
+RTMDET_INS_LR = 0.004
+"""Peak learning rate of RTMDet-Ins; MMDetection's configuration tuned it for batch 256."""
+
+WEIGHT_DECAY = {"solov2": 0.0005, "rtmdet-ins": 0.05}
+"""Weight decay by architecture."""
+
+_NOT_SAVED = ("list_models", "resume")
+"""Fields that say what to do, not how to train."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A configuration without any `auto`.
+
+    Attributes:
+        config: every field resolved; as saved in config.yaml.
+        work_dir: where the run writes.
+        batch: images per step.
+        lr: peak learning rate.
+        weight_decay: of weights that are decayed.
+        close_mosaic: last epochs without mosaic and mixup.
+        device: cpu, mps, cuda or a GPU number.
+        precision: arithmetic of the forward pass.
+    """
+
+    config: TrainConfig
+    work_dir: WorkDir
+    batch: int
+    lr: float
+    weight_decay: float
+    close_mosaic: int
+    device: str
+    precision: Precision
+
+
+def resolve(config: TrainConfig, work_dir: WorkDir, data: Path, num_classes: int) -> Settings:
+    """Decides what was left to us.
+
+    Args:
+        config: what the user asked for.
+        work_dir: where the run writes.
+        data: the data.yaml that was read.
+        num_classes: K.
+
+    Raises:
+        ConfigError: no such model, no such device, or a precision the device has not.
+    """
+    architecture = config.architecture
+    batch = find_row(architecture, config.model).batch if config.batch == "auto" else config.batch
+    lr = auto_lr(architecture, num_classes) if config.lr == "auto" else config.lr
+    weight_decay = (
+        WEIGHT_DECAY[architecture] if config.weight_decay == "auto" else config.weight_decay
+    )
+    close_mosaic = (
+        min(10, config.epochs // 5) if config.close_mosaic == "auto" else config.close_mosaic
+    )
+    device = resolve_device(config.device)
+    precision = resolve_precision(config.precision, device)
+    resolved = replace(
+        config,
+        data=str(data.resolve()),
+        model=cast(ModelName, canonical_model(architecture, config.model)),
+        batch=batch,
+        lr=lr,
+        weight_decay=weight_decay,
+        close_mosaic=close_mosaic,
+        work_dir=str(work_dir.path),
+        device=device,
+        precision=precision,
+        list_models=False,
+        resume="",
+    )
+    return Settings(resolved, work_dir, batch, lr, weight_decay, close_mosaic, device, precision)
+
+
+def auto_lr(architecture: Architecture, num_classes: int) -> float:
+    """The peak learning rate when none is given."""
+    return SOLOV2_LR * 5 / (4 + num_classes) if architecture == "solov2" else RTMDET_INS_LR
+
+
+def to_plain(config: TrainConfig) -> dict[str, Any]:
+    """A configuration as nested dicts of builtin values."""
+    return {key: value for key, value in asdict(config).items() if key not in _NOT_SAVED}
+
+
+def from_plain(values: Mapping[str, Any], source: str) -> TrainConfig:
+    """The inverse of `to_plain`; fields that are missing take their default.
+
+    Args:
+        values: nested dicts.
+        source: the file they come from, for messages.
+
+    Raises:
+        ConfigError: an unknown field or a value that cannot be.
+    """
+    known = {field.name for field in fields(TrainConfig)}
+    if unknown := sorted(set(values) - known):
+        raise ConfigError(f"{source}: unknown setting {unknown[0]}; remove it")
+    augment = values.get("augment") or {}
+    if not isinstance(augment, Mapping):
+        raise ConfigError(f"{source}: augment must hold one setting per line")
+    if unknown := sorted(set(augment) - {field.name for field in fields(AugmentConfig)}):
+        raise ConfigError(f"{source}: unknown setting augment.{unknown[0]}; remove it")
+    try:
+        return TrainConfig(**{**values, "augment": AugmentConfig(**augment)})
+    except TypeError as error:  # a text where a number belongs fails in a comparison
+        raise ConfigError(f"{source}: a setting has a value of the wrong kind ({error})") from error
+
+
+def save_train_config(config: TrainConfig, path: Path) -> None:
+    """Writes config.yaml."""
+    path.write_text(yaml.safe_dump(to_plain(config), sort_keys=False), encoding="utf-8")
+
+
+def load_train_config(path: str | Path) -> TrainConfig:
+    """Reads the config.yaml of a run.
+
+    Raises:
+        ConfigError: missing, not YAML, or with settings that cannot be.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{path}: holds no settings; give the config.yaml of a run")
+    return from_plain(values, str(path))

@@ -1,0 +1,107 @@
+"""Everything that changes while a network is trained, and its way into a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.optim import Optimizer
+
+from crispmask.engine.ema import Ema
+from crispmask.engine.optim import build_optimizer
+from crispmask.engine.resolve import Settings
+from crispmask.engine.rng import get_rng_state, set_rng_state
+from crispmask.engine.schedule import Schedule, make_schedule
+from crispmask.models.interface import Network
+
+
+@dataclass
+class Run:
+    """The state of a training run; changed by every step.
+
+    Attributes:
+        fabric: device and arithmetic.
+        model: the network wrapped by Fabric; calling it is the forward pass.
+        network: the network itself, for its loss.
+        ema: the averaged network.
+        optimizer: wrapped by Fabric.
+        schedule: learning rate of each step.
+        clip_norm: largest gradient norm; infinity does not clip.
+        scales_loss: a gradient scaler looks after non-finite gradients (precision 16).
+        step: steps done.
+        epoch: epochs done.
+        best_map: best validation mask mAP50-95 so far, None before the first.
+    """
+
+    fabric: Fabric
+    model: nn.Module
+    network: Network[Any]
+    ema: Ema
+    optimizer: Optimizer
+    schedule: Schedule
+    clip_norm: float
+    scales_loss: bool = False
+    step: int = 0
+    epoch: int = 0
+    best_map: float | None = None
+
+
+def start_run(
+    network: Network[Any], settings: Settings, fabric: Fabric, steps_per_epoch: int
+) -> Run:
+    """A run at its first step; `network` is moved to the device."""
+    config = settings.config
+    network.to(memory_format=torch.channels_last)
+    optimizer = build_optimizer(
+        network, config.architecture, settings.lr, settings.weight_decay, config.momentum
+    )
+    ema = Ema(network, config.ema_decay, config.ema_tau)
+    fabric.to_device(ema.network)
+    model, wrapped = fabric.setup(network.train(), optimizer)
+    schedule = make_schedule(
+        settings.lr,
+        config.epochs,
+        steps_per_epoch,
+        config.warmup_epochs,
+        config.warmup_start,
+        config.final_lr,
+    )
+    return Run(
+        fabric,
+        model,
+        network,
+        ema,
+        wrapped,
+        schedule,
+        clip_norm=config.clip_norm or float("inf"),
+        scales_loss=config.precision == "16",
+    )
+
+
+def training_state(run: Run) -> dict[str, Any]:
+    """What a checkpoint needs, beside the averaged weights, to continue as if never stopped."""
+    return {
+        "weights": run.network.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "scaler": run.fabric.strategy.precision.state_dict(),
+        "ema_updates": run.ema.updates,
+        "epoch": run.epoch,
+        "step": run.step,
+        "best_map": run.best_map,
+        "rng": get_rng_state(),
+    }
+
+
+def restore_run(run: Run, checkpoint: dict[str, Any]) -> None:
+    """Puts the state of a last.pt into a run that has just started."""
+    state = checkpoint["training"]
+    run.network.load_state_dict(state["weights"])
+    run.ema.network.load_state_dict(checkpoint["state_dict"])
+    run.ema.updates = state["ema_updates"]
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.fabric.strategy.precision.load_state_dict(state["scaler"])
+    run.epoch, run.step, run.best_map = state["epoch"], state["step"], state["best_map"]
+    set_rng_state(state["rng"])

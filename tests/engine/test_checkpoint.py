@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from crispmask.engine.checkpoint import REQUIRED, find_last, load_checkpoint, save_checkpoint
+from crispmask.errors import WeightsError
+
+
+def _content() -> dict[str, Any]:
+    return {**dict.fromkeys(REQUIRED, 1), "state_dict": {"weight": torch.arange(3.0)}}
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "weights" / "best.pt"
+    save_checkpoint(path, _content())
+    loaded = load_checkpoint(path)
+    assert (loaded["format"], loaded["version"]) == ("crispmask", 1)
+    assert torch.equal(loaded["state_dict"]["weight"], torch.arange(3.0))
+    assert [p.name for p in path.parent.iterdir()] == ["best.pt"]
+
+
+def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, _content())
+
+    def interrupted(content: object, file: Path) -> None:
+        file.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(path, {})
+    assert load_checkpoint(path)["version"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+
+
+class _Foreign:
+    pass
+
+
+def test_each_bad_file_gives_one_line(tmp_path: Path) -> None:
+    good = tmp_path / "good.pt"
+    save_checkpoint(good, _content())
+    (tmp_path / "text.pt").write_text("no weights")
+    (tmp_path / "empty.pt").write_bytes(b"")
+    (tmp_path / "half.pt").write_bytes(good.read_bytes()[:-400])
+    torch.save({"state_dict": {}}, tmp_path / "other.pt")
+    torch.save([1], tmp_path / "list.pt")
+    torch.save({"format": "crispmask", "object": _Foreign()}, tmp_path / "code.pt")
+    torch.save({"format": "crispmask", "version": 99}, tmp_path / "newer.pt")
+    torch.save({"format": "crispmask", "version": 1}, tmp_path / "lacking.pt")
+    words = {
+        "missing.pt": "no such file",
+        "text.pt": "damaged",
+        "empty.pt": "damaged",
+        "half.pt": "damaged",
+        "other.pt": "not a checkpoint of crispmask",
+        "list.pt": "not a checkpoint of crispmask",
+        "code.pt": "damaged or not a checkpoint",
+        "newer.pt": "newer crispmask",
+        "lacking.pt": "lacks architecture",
+    }
+    for name, word in words.items():
+        with pytest.raises(WeightsError) as caught:
+            load_checkpoint(tmp_path / name)
+        message = str(caught.value)
+        assert name in message
+        assert word in message
+        assert "\n" not in message
+
+
+def test_find_last(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "run" / "weights" / "last.pt", _content())
+    last = tmp_path / "run" / "weights" / "last.pt"
+    assert find_last(tmp_path / "run") == last
+    assert find_last(last.parent) == last
+    assert find_last(last) == last
+    with pytest.raises(WeightsError, match=r"no weights/last\.pt"):
+        find_last(tmp_path)

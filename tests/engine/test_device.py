@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from crispmask.engine.device import (
+    describe_device,
+    make_fabric,
+    peak_memory_mb,
+    resolve_device,
+    resolve_precision,
+)
+from crispmask.errors import ConfigError
+
+
+def _pretend(monkeypatch: pytest.MonkeyPatch, num_gpus: int, bf16: bool = True) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: num_gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: num_gpus)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: bf16)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    _pretend(monkeypatch, 0)
+    assert resolve_device("auto") == "cpu"
+    assert resolve_precision("auto", "cpu") == "32"
+    assert resolve_precision("bf16", "cpu") == "bf16"
+    for device in ("cuda", "0", "mps"):
+        with pytest.raises(ConfigError, match="torch finds no"):
+            resolve_device(device)
+    with pytest.raises(ConfigError, match="needs a CUDA GPU"):
+        resolve_precision("16", "cpu")
+
+
+def test_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    _pretend(monkeypatch, 2)
+    assert resolve_device("auto") == "cuda"
+    assert resolve_device("cuda") == "cuda"
+    assert resolve_device("cuda:1") == "1"
+    assert resolve_device("1") == "1"
+    with pytest.raises(ConfigError, match="GPUs 0 to 1"):
+        resolve_device("2")
+    assert resolve_precision("auto", "cuda") == "bf16"
+    _pretend(monkeypatch, 1, bf16=False)
+    assert resolve_precision("auto", "0") == "16"
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "-1", ""])
+def test_what_is_no_device(device: str) -> None:
+    with pytest.raises(ConfigError, match="give auto, cpu"):
+        resolve_device(device)
+
+
+def test_several_gpus_are_refused_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    _pretend(monkeypatch, 2)
+    with pytest.raises(ConfigError, match="on one GPU"):
+        resolve_device("0,1")
+
+
+def test_fabric_on_the_cpu() -> None:
+    fabric = make_fabric("cpu", "32")
+    assert fabric.device.type == "cpu"
+    assert "cpu" in describe_device(fabric.device)
+    assert peak_memory_mb(fabric.device) > 10

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from crispmask.engine.log import COLUMNS, ResultsCsv, TensorBoard
+
+ROW = {
+    "train/class": 0.5,
+    "train/mask": 1.0,
+    "train/total": 1.5,
+    "lr": 1e-3,
+    "grad_norm": 3.0,
+    "seconds/train": 2.0,
+    "memory_mb": 12.0,
+}
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_one_row_per_epoch_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    results = ResultsCsv(path)
+    results.add({"epoch": 1, **ROW})
+    assert [row["epoch"] for row in _rows(path)] == ["1"]
+    results.add({"epoch": 2, **ROW, "mask/mAP50-95": 0.25})
+    rows = _rows(path)
+    assert list(rows[0]) == [name for name in COLUMNS if name != "train/box"]
+    assert [row["mask/mAP50-95"] for row in rows] == ["", "0.25"]
+    assert rows[1]["lr"] == "0.001"
+    assert [p.name for p in tmp_path.iterdir()] == ["results.csv"]
+
+
+def test_box_column_of_models_with_boxes(tmp_path: Path) -> None:
+    ResultsCsv(tmp_path / "results.csv").add({"epoch": 1, **ROW, "train/box": 2.0})
+    assert tuple(_rows(tmp_path / "results.csv")[0]) == COLUMNS
+
+
+def test_resuming_drops_unfinished_epochs(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    results = ResultsCsv(path)
+    for epoch in (1, 2, 3):
+        results.add({"epoch": epoch, **ROW})
+    ResultsCsv(path, finished_epochs=2).add({"epoch": 3, **ROW, "lr": 7.0})
+    assert [(row["epoch"], row["lr"]) for row in _rows(path)] == [
+        ("1", "0.001"),
+        ("2", "0.001"),
+        ("3", "7"),
+    ]
+
+
+def test_tensorboard_events_can_be_read(tmp_path: Path) -> None:
+    board = TensorBoard(tmp_path)
+    board.add({"train/total": 1.5, "lr": 0.1}, step=4)
+    board.close()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert set(events.Tags()["scalars"]) == {"train/total", "lr"}
+    assert [(e.step, e.value) for e in events.Scalars("train/total")] == [(4, 1.5)]

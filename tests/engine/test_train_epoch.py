@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from toy_network import ToyNetwork, make_batch, make_batches
+
+from crispmask.config import TrainConfig
+from crispmask.engine.device import make_fabric
+from crispmask.engine.resolve import resolve
+from crispmask.engine.run import Run, start_run
+from crispmask.engine.train_epoch import StepLog, train_epoch, train_step
+from crispmask.engine.workdir import WorkDir
+
+
+def _run(**changes: Any) -> Run:
+    torch.manual_seed(0)
+    config = TrainConfig(device="cpu", lr=0.05, epochs=20, warmup_epochs=0, **changes)
+    settings = resolve(config, WorkDir(Path("x")), Path("data.yaml"), 1)
+    return start_run(ToyNetwork(), settings, make_fabric("cpu", settings.precision), 4)
+
+
+def test_a_step_equals_the_same_written_out() -> None:
+    run = _run(clip_norm=0.01)
+    network = ToyNetwork()
+    network.load_state_dict(run.network.state_dict())
+    network.drop.p = run.network.drop.p = 0
+    batch = make_batch(0)
+    log = train_step(run, batch)
+
+    losses = network.loss(network(batch.images), batch.targets)
+    sum(losses.values()).backward()
+    norm = math.sqrt(sum(float(p.grad.square().sum()) for p in network.parameters()))
+    assert log.grad_norm == pytest.approx(norm, rel=1e-4)  # before clipping
+    assert norm > 0.01
+    assert log.losses["total"] == pytest.approx(sum(v.item() for v in losses.values()), rel=1e-5)
+    assert log.lr == 0.05
+    for name, p in network.named_parameters():
+        decay = 0.0005 if p.ndim > 1 else 0.0
+        expected = p - 0.05 * (p.grad * 0.01 / norm + decay * p)
+        torch.testing.assert_close(
+            dict(run.network.named_parameters())[name], expected, rtol=1e-4, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("architecture", ["solov2", "rtmdet-ins"])
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_learns(architecture: str, precision: str) -> None:
+    run = _run(architecture=architecture, precision=precision)
+    totals = []
+    for _ in range(12):
+        epoch = train_epoch(run, make_batches(4), on_step=lambda step: None)
+        totals.append(epoch.losses["total"])
+    assert totals[-1] < 0.6 * totals[0]
+    assert (run.epoch, run.step, run.ema.updates) == (12, 48, 48)
+
+
+def test_an_epoch_is_the_mean_of_its_steps() -> None:
+    steps: list[StepLog] = []
+    epoch = train_epoch(_run(), make_batches(3), steps.append)
+    assert epoch.losses["mask"] == pytest.approx(sum(s.losses["mask"] for s in steps) / 3)
+    assert epoch.losses["total"] == pytest.approx(epoch.losses["class"] + epoch.losses["mask"])
+    assert epoch.grad_norm == pytest.approx(sum(s.grad_norm for s in steps) / 3)
+    assert (epoch.num_images, epoch.num_steps, epoch.num_skipped) == (6, 3, 0)
+    assert epoch.lr == steps[-1].lr
+
+
+def test_clipping_can_be_off() -> None:
+    assert math.isinf(_run(clip_norm=0).clip_norm)
+
+
+def test_non_finite_gradients_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = _run()
+    before = {name: p.clone() for name, p in run.network.named_parameters()}
+    monkeypatch.setattr(
+        run.network, "loss", lambda outputs, targets: {"class": outputs.sum() * math.nan}
+    )
+    epoch = train_epoch(run, make_batches(2), on_step=lambda step: None)
+    assert epoch.num_skipped == epoch.num_steps == 2
+    assert run.ema.updates == 0
+    for name, p in run.network.named_parameters():
+        assert torch.equal(p, before[name])
+
+
+def test_images_without_instances_train() -> None:
+    batch = make_batch(0)
+    empty = replace(
+        batch.targets,
+        labels=batch.targets.labels[:0],
+        boxes=batch.targets.boxes[:0],
+        masks=batch.targets.masks[:0],
+        counts=(0, 0),
+    )
+    log = train_step(_run(), replace(batch, targets=empty))
+    assert log.is_finite
+    assert log.num_instances == 0
