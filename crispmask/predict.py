@@ -86,7 +86,8 @@ class Model:
         self.network.eval()
         pad_value = self.network.pad_value
         if decode != "mmdet":  # whole numbers, as in training and validation
-            pad_value = tuple(round(channel) for channel in pad_value)
+            r, g, b = pad_value
+            pad_value = (round(r), round(g), round(b))
         return [
             self._predict_one(_read(source), imgsz or self.imgsz, config, pad_value)
             for source in sources

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import timm
 import torch
+from timm.models import FeatureInfo
 from torch import Tensor, nn
 
 from crispmask.models.layers import Normalise
@@ -31,11 +32,11 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         with torch.device("meta"):  # only to ask which strides there are
-            reductions = timm.create_model(name, features_only=True).feature_info.reduction()
+            reductions = _info(timm.create_model(name, features_only=True)).reduction()
         self.body = timm.create_model(
             name, features_only=True, out_indices=[reductions.index(s) for s in strides]
         )
-        self.channels: tuple[int, ...] = tuple(self.body.feature_info.channels())
+        self.channels: tuple[int, ...] = tuple(_info(self.body).channels())
         self.name = name
         self.normalise = Normalise()
         self.norm_eval = norm_eval
@@ -68,3 +69,9 @@ class Backbone(nn.Module):
             stages = list(stages[0])
         stem = [m for n, m in body.named_children() if not n.startswith(("layer", "stages"))]
         return stem + stages[: self.frozen_stages]
+
+
+def _info(body: nn.Module) -> FeatureInfo:
+    info = body.feature_info
+    assert isinstance(info, FeatureInfo)  # every features_only model of timm has one
+    return info

@@ -88,13 +88,11 @@ def scale_boxes(boxes: Tensor, from_size: Size, to_size: Size) -> Tensor:
 def masks_to_boxes(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
     """The boxes (N, 4) around bool masks (N, H, W); zeros where a mask is empty."""
     boxes = np.zeros((len(masks), 4), dtype=np.float32)
-    columns, rows = masks.any(axis=1), masks.any(axis=2)  # (N, W), (N, H)
-    filled = rows.any(axis=1)
-    boxes[:, 0] = columns.argmax(axis=1)
-    boxes[:, 1] = rows.argmax(axis=1)
-    boxes[:, 2] = columns.shape[1] - columns[:, ::-1].argmax(axis=1)
-    boxes[:, 3] = rows.shape[1] - rows[:, ::-1].argmax(axis=1)
-    return boxes * filled[:, None]
+    for box, mask in zip(boxes, masks, strict=True):
+        columns, rows = np.flatnonzero(np.any(mask, axis=0)), np.flatnonzero(np.any(mask, axis=1))
+        if len(rows):
+            box[:] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    return boxes
 
 
 def to_instances(

@@ -6,7 +6,7 @@ Letters: B batch, C channels, h and w size of a feature map.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -99,11 +99,11 @@ def append_coordinates(features: Tensor) -> Tensor:
     return torch.cat([features, coordinates(h, w, features).expand(B, -1, -1, -1)], dim=1)
 
 
-def resize(features: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(features: Tensor, size: Sequence[int]) -> Tensor:
     """Bilinear to (height, width), pixel centres aligned."""
-    if features.shape[-2:] == size:
+    if features.shape[-2:] == tuple(size):
         return features
-    return F.interpolate(features, size, mode="bilinear", align_corners=False)
+    return F.interpolate(features, list(size), mode="bilinear", align_corners=False)
 
 
 def init_normal(module: nn.Module, std: float = 0.01) -> None:

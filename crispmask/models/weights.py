@@ -53,9 +53,9 @@ def load_imagenet(network: Network[Any]) -> str:
     except Exception as error:  # timm and the hub raise many kinds, none of them its own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(
-            f"ImageNet weights of {backbone.name} could not be loaded ({reason[:120]}): connect to the "
-            "internet once, copy the Hugging Face cache from a machine that has them, or start "
-            "from random weights with --weights none"
+            f"ImageNet weights of {backbone.name} could not be loaded ({reason[:120]}): "
+            "connect to the internet once, copy the Hugging Face cache from a machine that has "
+            "them, or start from random weights with --weights none"
         ) from error
     wanted = {
         key.removeprefix("body."): value

@@ -128,3 +128,26 @@ def test_frozen_stages(architecture, model, frozen) -> None:
     assert (len(still) > 0) == (frozen > 0)
     last = "layer2" if architecture == "solov2" else "stages.1"
     assert any(last in name for name in still) == (frozen == 2)
+
+
+@pytest.mark.parametrize(("architecture", "model"), SMALLEST)
+def test_chunks_change_neither_losses_nor_gradients(architecture, model, monkeypatch) -> None:
+    torch.manual_seed(0)
+    network = build_network(ModelSpec(architecture, model, 3, imgsz=96)).eval()
+    images = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
+    targets = make_targets((20, 3))
+
+    def run() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        network.zero_grad()
+        losses = network.loss(network(images), targets)
+        torch.stack(list(losses.values())).sum().backward()
+        return losses, {n: p.grad.clone() for n, p in network.named_parameters()}
+
+    whole, whole_grads = run()
+    monkeypatch.setattr("crispmask.models.losses.CHUNK_PIXELS", 7 * 24 * 24)
+    chunked, chunked_grads = run()
+    for name, value in whole.items():
+        torch.testing.assert_close(chunked[name], value, rtol=1e-5, atol=1e-6)
+    for name, grad in whole_grads.items():
+        scale = grad.abs().max().item()
+        torch.testing.assert_close(chunked_grads[name], grad, rtol=0, atol=1e-4 * scale + 1e-7)

@@ -63,9 +63,10 @@ class Head(nn.Module):
         self.distances = nn.ModuleList(nn.Conv2d(channels, 4, 1) for _ in levels)
         self.kernels = nn.ModuleList(nn.Conv2d(channels, NUM_KERNEL_WEIGHTS, 1) for _ in levels)
         init_normal(self)
-        for classes, distances in zip(self.class_logits, self.distances, strict=True):
-            nn.init.constant_(classes.bias, prior_bias(0.01))
-            nn.init.constant_(distances.bias, 1.0)  # ReLU must not start dead
+        for layers, bias in ((self.class_logits, prior_bias(0.01)), (self.distances, 1.0)):
+            for layer in layers:  # distances start positive: their ReLU must not start dead
+                assert isinstance(layer.bias, Tensor)
+                nn.init.constant_(layer.bias, bias)
 
     def forward(self, levels: list[Tensor]) -> list[Predictions]:
         """Maps each level (B, C, h, w) to its predictions."""

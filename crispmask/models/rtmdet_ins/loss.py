@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from crispmask.models.layers import resize
-from crispmask.models.losses import dice_loss, giou_loss, mean_over_ranks, quality_focal_loss
+from crispmask.models.losses import (
+    dice_loss,
+    giou_loss,
+    mean_over_ranks,
+    quality_focal_loss,
+    sum_in_chunks,
+)
 from crispmask.models.rtmdet_ins.assign import Assignment
 from crispmask.models.rtmdet_ins.dynamic import dynamic_masks
 
@@ -78,13 +84,30 @@ def mask_loss(
         positive = (assignment.instances >= 0).nonzero().flatten()  # (M,)
         if len(positive) == 0:
             continue
-        logits = dynamic_masks(kernels[i, positive], priors[positive], mask_features[i])
-        logits = resize(logits[None], masks[i].shape[-2:])[0]  # (M, H', W')
-        wanted = masks[i][assignment.instances[positive]]
-        total = total + dice_loss(logits, wanted, DICE_EPS).sum()
+        total = total + _dice(
+            kernels[i, positive],
+            priors[positive],
+            mask_features[i],
+            masks[i],
+            assignment.instances[positive],
+        )
         num_positive += len(positive)
     divisor = mean_over_ranks(mask_features.new_tensor(float(num_positive)))
     return MASK_WEIGHT * total / divisor.clamp(min=1)
+
+
+def _dice(
+    kernels: Tensor, priors: Tensor, features: Tensor, masks: Tensor, instances: Tensor
+) -> Tensor:
+    """Summed dice loss of the masks of kernels (M, D) on features (8, h, w)."""
+
+    def loss(index: Tensor) -> Tensor:
+        logits = dynamic_masks(kernels[index], priors[index], features)
+        logits = resize(logits[None], size)[0]  # (m, H', W')
+        return dice_loss(logits, masks[instances[index]], DICE_EPS)
+
+    size = (masks.shape[1], masks.shape[2])
+    return sum_in_chunks(loss, len(instances), masks[0].numel(), masks.device)
 
 
 def _total_quality(assignments: list[Assignment]) -> Tensor:

@@ -84,8 +84,9 @@ class RTMDetIns(Network[RTMDetInsOutputs]):
             boxes = boxes_from_distances(priors, distances)  # (B, A, 4)
             valid = valid_priors(priors, targets)
             assignments = self.assign(class_logits, boxes, priors, valid, targets)
-            labels, target_boxes, masks = zip(*targets.per_image(), strict=True)
-            masks = [masks_subsampled(m, targets.mask_stride, self.mask_stride) for m in masks]
+            images = list(targets.per_image())
+            labels, target_boxes = [t[0] for t in images], [t[1] for t in images]
+            masks = [masks_subsampled(t[2], targets.mask_stride, self.mask_stride) for t in images]
             features = outputs.mask_features.float()
             return {
                 "class": class_loss(class_logits, labels, assignments, valid),

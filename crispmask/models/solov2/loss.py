@@ -11,7 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crispmask.models.layers import resize
-from crispmask.models.losses import dice_loss, mean_over_ranks, sigmoid_focal_loss
+from crispmask.models.losses import (
+    dice_loss,
+    mean_over_ranks,
+    sigmoid_focal_loss,
+    sum_in_chunks,
+)
 from crispmask.models.solov2.targets import GridTargets
 
 CLASS_WEIGHT = 1.0
@@ -62,9 +67,19 @@ def mask_loss(
         )  # (D, M)
         instances = torch.cat([t.instances for t in levels])  # (M,)
         if len(instances):
-            logits = torch.einsum("dm,dhw->mhw", weights, mask_features[i])
-            logits = resize(logits[None], masks[i].shape[-2:])[0]  # (M, H', W')
-            total = total + dice_loss(logits, masks[i][instances], DICE_EPS).sum()
+            total = total + _dice(weights, mask_features[i], masks[i], instances)
     num_positive = sum(len(t.cells.unique()) for levels in targets for t in levels)
     divisor = mean_over_ranks(mask_features.new_tensor(float(num_positive)))
     return MASK_WEIGHT * total / divisor.clamp(min=1)
+
+
+def _dice(weights: Tensor, features: Tensor, masks: Tensor, instances: Tensor) -> Tensor:
+    """Summed dice loss of the masks of kernels (D, M) on features (D, h, w)."""
+
+    def loss(index: Tensor) -> Tensor:
+        logits = torch.einsum("dm,dhw->mhw", weights[:, index], features)
+        logits = resize(logits[None], size)[0]  # (m, H', W')
+        return dice_loss(logits, masks[instances[index]], DICE_EPS)
+
+    size = (masks.shape[1], masks.shape[2])
+    return sum_in_chunks(loss, len(instances), masks[0].numel(), masks.device)
