@@ -102,7 +102,7 @@ def _sand(rng: np.random.Generator, size: Size) -> tuple[Field, Field]:
 
 def _grass(rng: np.random.Generator, size: Size) -> tuple[Field, Field]:
     image = np.empty((*size, 3), np.float32)
-    image[:] = colour(52, 62, 34)
+    image[:] = colour(62, 74, 40)
     height = np.zeros(size, np.float32)
     num_blades = size[0] * size[1] // 40
     start = rng.uniform(-10, 10 + max(size), (num_blades, 2))
@@ -112,7 +112,7 @@ def _grass(rng: np.random.Generator, size: Size) -> tuple[Field, Field]:
     rise = np.arange(num_blades, dtype=np.float32) / num_blades
     tone = (0.45 + 0.55 * rise) * rng.uniform(0.75, 1.15, num_blades).astype(np.float32)
     dry = 0.3 + 0.25 * patch[row, column]
-    blades = mix(colour(104, 130, 66), colour(172, 168, 112), dry) * tone[:, None]
+    blades = mix(colour(116, 146, 74), colour(184, 182, 124), dry) * tone[:, None]
     eighths = (np.stack([start, start + reach], axis=1) * 8).astype(np.int64).tolist()
     for (root, tip), blade, top in zip(eighths, blades.tolist(), (3 * rise).tolist(), strict=True):
         cv2.line(image, root, tip, blade, 1, cv2.LINE_AA, 3)

@@ -105,12 +105,16 @@ def write_sample_dataset(
         if not _is_free(out, recipe):
             return out / "data.yaml"
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial = out.parent / f".{out.name}.{os.getpid()}.partial"
+        # Beside the folder, or inside one that is there: it may be a mount or the current one.
+        mine = f".{os.getpid()}.partial"
+        partial = out / mine if out.exists() else out.parent / f".{out.name}{mine}"
         try:
             _write(partial, recipe, progress)
             if out.exists():
-                out.rmdir()  # empty; renaming onto it is not possible everywhere
-            partial.rename(out)
+                for child in sorted(partial.iterdir(), key=lambda file: file.suffix == ".yaml"):
+                    child.rename(out / child.name)
+            else:
+                partial.rename(out)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
