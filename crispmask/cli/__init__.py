@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "crispmask") -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     show_traceback = "--traceback" in words
     words = [word for word in words if word != "--traceback"]
+    logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
         return _run(words, prog)
     except CrispmaskError as error:

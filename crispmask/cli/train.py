@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from crispmask.cli.arguments import parse
 from crispmask.config import TrainConfig
+from crispmask.data.spec import read_spec
 from crispmask.errors import ConfigError
 
 
@@ -25,8 +26,9 @@ def train(argv: Sequence[str], prog: str) -> int:
         raise ConfigError(
             f"--data is required: the path of a data.yaml; {prog} --help lists the flags"
         )
-    from crispmask.engine.fit import fit  # torch takes seconds: not before the flags are right
+    if not config.resume:
+        read_spec(config.data)  # a wrong path is told before torch is imported, which takes seconds
+    from crispmask.engine.fit import fit
 
-    result = fit(config)
-    print(f"best mask mAP50-95 {result.best_map:.3f} {result.best_path}")
+    fit(config)
     return 0

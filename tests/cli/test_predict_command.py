@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from crispmask.cli import main
+from crispmask.data.labels import parse_label_file
+from crispmask.geometry.raster import rasterise
+from crispmask.geometry.rle import decode_masks
+from crispmask.types import Instances
+
+
+def mask_of(size: tuple[int, int]) -> NDArray[np.bool_]:
+    """A square with a hole and a second part beside it."""
+    mask = np.zeros(size, dtype=np.bool_)
+    mask[4:20, 4:20] = True
+    mask[8:12, 8:12] = False
+    mask[24:28, 4:20] = True
+    return mask
+
+
+class FakeModel:
+    """Finds the same two instances everywhere; the second has lost its mask."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+
+    def predict(self, images: list[NDArray[np.uint8]], **settings: Any) -> list[Instances]:
+        self.calls.append(settings)
+        size = (images[0].shape[0], images[0].shape[1])
+        return [
+            Instances(
+                scores=np.array([0.9, 0.5], dtype=np.float32),
+                labels=np.array([1, 0]),
+                boxes=np.array([[4, 4, 20, 28], [0, 0, 0, 0]], dtype=np.float32),
+                masks=np.stack([mask_of(size), np.zeros(size, dtype=np.bool_)]),
+                names=("nut", "bolt"),
+            )
+        ]
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
+    fake = FakeModel()
+    monkeypatch.setattr("crispmask.predict.load", lambda *_: fake)
+    return fake
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.jpg", "b.png"):
+        cv2.imwrite(str(folder / name), np.full((32, 48, 3), 90, dtype=np.uint8))
+    return folder
+
+
+def run(*words: str) -> int:
+    return main(["predict", "weights=best.pt", "device=cpu", *words])
+
+
+def test_overlays(model: FakeModel, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--source", str(photos)) == 0
+    out, err = capsys.readouterr()
+    assert f"1/2 {photos / 'a.jpg'}: 1 bolt, 1 nut, " in out
+    assert f"results in {Path('runs/predict')}" in out
+    assert err == ""
+    written = Path("runs/predict")
+    assert sorted(p.name for p in written.iterdir()) == ["a.jpg", "b.png"]
+    before, after = cv2.imread(str(photos / "b.png")), cv2.imread(str(written / "b.png"))
+    assert before is not None
+    assert after is not None
+    assert after.shape == before.shape
+    assert (after != before).any()
+
+
+def test_folders_are_numbered(model: FakeModel, photos: Path) -> None:
+    for _ in range(3):
+        assert run(f"source={photos}") == 0
+    assert sorted(p.name for p in Path("runs").iterdir()) == [
+        "predict",
+        "predict_2",
+        "predict_3",
+    ]
+
+
+def test_settings_reach_the_model(model: FakeModel, photos: Path) -> None:
+    run(f"source={photos / 'a.jpg'}", "conf=0.4", "imgsz=64", "max_det=7")
+    run(f"source={photos / 'a.jpg'}")
+    assert model.calls == [
+        {"conf": 0.4, "imgsz": 64, "max_det": 7},
+        {"conf": 0.25, "imgsz": None, "max_det": 100},
+    ]
+
+
+def test_label_files_give_the_masks_again(model: FakeModel, photos: Path) -> None:
+    assert run(f"source={photos}", "--save-txt", "out=found") == 0
+    for name in ("a", "b"):
+        text = Path(f"found/labels/{name}.txt").read_text()
+        assert text.count("\n") == 1  # the instance without a mask has no row
+        labels = parse_label_file(Path(f"found/labels/{name}.txt"), 2)
+        assert labels.labels.tolist() == [1]
+        polygons = (tuple(part * np.float32([48, 32]) for part in labels.polygons[0]),)
+        np.testing.assert_array_equal(rasterise(polygons, (32, 48))[0], mask_of((32, 48)))
+
+
+def test_coco_results(model: FakeModel, photos: Path) -> None:
+    assert run(f"source={photos}", "save_json=True", "out=found") == 0
+    rows = json.loads(Path("found/predictions.json").read_text())
+    assert [(r["image_id"], r["category_id"]) for r in rows] == [(1, 2), (1, 1), (2, 2), (2, 1)]
+    assert [Path(r["file_name"]).name for r in rows] == ["a.jpg", "a.jpg", "b.png", "b.png"]
+    assert rows[0]["bbox"] == [4, 4, 16, 24]
+    masks = decode_masks([rows[0]["segmentation"]])
+    np.testing.assert_array_equal(masks[0], mask_of((32, 48)))
+
+
+def test_one_damaged_image_does_not_stop_the_rest(
+    model: FakeModel, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "a.jpg").write_bytes(b"no image")
+    assert run(f"source={photos}", "out=found") == 1
+    out, err = capsys.readouterr()
+    assert [p.name for p in Path("found").iterdir()] == ["b.png"]
+    assert str(photos / "a.jpg") in err.splitlines()[0]
+    assert err.splitlines()[-1] == "1 of 2 sources could not be read"
+    assert "2/2" in out
+
+
+def test_images_of_the_same_name(model: FakeModel, photos: Path) -> None:
+    cv2.imwrite(str(photos / "b.jpg"), np.zeros((32, 48, 3), dtype=np.uint8))
+    assert run(f"source={photos}", "out=found", "--save-txt") == 0
+    assert sorted(p.name for p in Path("found").glob("*.*")) == ["a.jpg", "b.jpg", "b_2.png"]
+    assert sorted(p.stem for p in Path("found/labels").iterdir()) == ["a", "b", "b_2"]
+
+
+def test_a_video(model: FakeModel, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = cv2.VideoWriter("clip.avi", cv2.VideoWriter.fourcc(*"MJPG"), 5, (48, 32))
+    for _ in range(3):
+        writer.write(np.full((32, 48, 3), 90, dtype=np.uint8))
+    writer.release()
+    assert run("source=clip.avi", "out=found", "--save-txt", "--save-json") == 0
+    assert "3 frames, 3 bolt, 3 nut" in capsys.readouterr().out
+    capture = cv2.VideoCapture("found/clip.mp4")
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert capture.get(cv2.CAP_PROP_FPS) == 5
+    labels = sorted(p.name for p in Path("found/labels").iterdir())
+    assert labels == ["clip_1.txt", "clip_2.txt", "clip_3.txt"]
+    rows = json.loads(Path("found/predictions.json").read_text())
+    assert {row["file_name"] for row in rows} == {"clip.avi#1", "clip.avi#2", "clip.avi#3"}
+
+
+def test_a_damaged_video(
+    model: FakeModel, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("clip.mp4").write_bytes(b"no video")
+    assert run("source=clip.mp4", "out=found") == 1
+    assert "clip.mp4: no video that OpenCV can read" in capsys.readouterr().err
+
+
+def test_weights_that_are_missing(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(f"source={photos}") == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: best.pt: ")
+    assert err.count("\n") == 1
+    assert not Path("runs").exists()
