@@ -14,6 +14,7 @@ import yaml
 from crispmask.data.labels import parse_label_file
 from crispmask.data.scenes import CLASS_NAMES, draw_sample, write_sample_dataset
 from crispmask.data.scenes.layout import draw_layout, fine_masks, visible_instances
+from crispmask.data.spec import read_spec
 from crispmask.errors import ConfigError, DatasetError
 from crispmask.geometry.polygons import polygons_area, polygons_to_boxes
 from crispmask.geometry.raster import rasterise
@@ -49,13 +50,19 @@ def test_layout_is_yolo(small: Path) -> None:
     assert "--seed 3" in (small / "README.txt").read_text(encoding="utf-8")
 
 
+def test_is_read_as_a_dataset(small: Path) -> None:
+    spec = read_spec(small / "data.yaml")
+    assert spec.names == CLASS_NAMES
+    assert (len(spec.train), len(spec.val)) == (9, 3)
+
+
 def test_labels_read_back_what_was_drawn(small: Path) -> None:
     for index in range(9):
         sample = draw_sample(96, 3, "train", index)
         height, width = sample.image.shape[:2]
         file = small / "labels" / "train" / f"scene_{index:04d}.txt"
         labels = parse_label_file(file, len(CLASS_NAMES))
-        instances = _instances(labels, (height, width))
+        instances = labels.polygons((height, width))
         assert len(instances) == len(sample.polygons)
         for read, drawn in zip(instances, sample.polygons, strict=True):
             assert len(read) == len(drawn)
