@@ -1,0 +1,1 @@
+"""From data.yaml, images and label files to batches and COCO annotations."""

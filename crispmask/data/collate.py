@@ -1,0 +1,64 @@
+"""Samples to batches: padding, rasterising, tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from crispmask.geometry.letterbox import pad_image, round_up
+from crispmask.geometry.polygons import clip_polygons, polygons_to_boxes
+from crispmask.geometry.raster import rasterise
+from crispmask.types import Batch, Sample, Size, Targets
+
+MULTIPLE = 32
+"""Sides of the input are multiples of the largest stride."""
+
+
+def collate(
+    samples: Sequence[Sample],
+    mask_stride: int,
+    pad_value: tuple[float, float, float],
+    original_sizes: Sequence[Size],
+) -> Batch:
+    """Joins samples to a batch as large as its highest and its widest image.
+
+    Instances are clipped to their image. Those with nothing left inside are dropped; those too
+    small for a mask pixel stay, with an empty mask.
+
+    Args:
+        samples: at least one.
+        mask_stride: input pixels per mask pixel.
+        pad_value: RGB of what is right of an image and below, rounded to whole numbers.
+        original_sizes: (height, width) of the image file of each sample.
+    """
+    valid_sizes = tuple((s.image.shape[0], s.image.shape[1]) for s in samples)
+    size = (
+        round_up(max(height for height, _ in valid_sizes), MULTIPLE),
+        round_up(max(width for _, width in valid_sizes), MULTIPLE),
+    )
+    red, green, blue = (round(channel) for channel in pad_value)
+    images = np.empty((len(samples), *size, 3), dtype=np.uint8)
+    labels, boxes, masks = [], [], []
+    for image, sample, valid in zip(images, samples, valid_sizes, strict=True):
+        image[:] = pad_image(sample.image, size, (red, green, blue))
+        clipped = clip_polygons(sample.polygons, valid)
+        kept = np.array([bool(parts) for parts in clipped], dtype=bool)
+        polygons = tuple(parts for parts in clipped if parts)
+        labels.append(sample.labels[kept])
+        boxes.append(polygons_to_boxes(polygons))
+        masks.append(rasterise(polygons, size, mask_stride))
+    return Batch(
+        images=torch.from_numpy(images.transpose(0, 3, 1, 2).copy()),  # (B, 3, H, W)
+        targets=Targets(
+            labels=torch.from_numpy(np.concatenate(labels)),
+            boxes=torch.from_numpy(np.concatenate(boxes)),
+            masks=torch.from_numpy(np.concatenate(masks)),
+            counts=tuple(map(len, labels)),
+            valid_sizes=valid_sizes,
+            mask_stride=mask_stride,
+        ),
+        indices=tuple(sample.index for sample in samples),
+        original_sizes=tuple(original_sizes),
+    )

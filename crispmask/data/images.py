@@ -1,0 +1,158 @@
+"""Reading image files; every format ends as upright uint8 RGB."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import os
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from crispmask.errors import DatasetError
+from crispmask.types import Size
+
+_OPENCV_FORMATS = frozenset({"BMP", "JPEG", "JPEG2000", "MPO", "PNG", "TIFF", "WEBP"})
+"""Formats of which OpenCV decodes the same pixels as Pillow, faster."""
+
+_ENDINGS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+"""How a complete file ends; where it does not, Pillow finds out what is missing. Some releases
+of OpenCV fill the rest of a cut image with grey and say nothing."""
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """The image as (H, W, 3) uint8 RGB.
+
+    Turned upright as EXIF says; grey and palettes become RGB, 16 bits are scaled to 8, alpha is
+    dropped.
+
+    Raises:
+        DatasetError: missing, damaged or of an unknown format.
+    """
+    path = Path(path)
+    try:
+        data = np.fromfile(path, dtype=np.uint8)  # cv2.imread fails on some paths on Windows
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    try:
+        header = _open(io.BytesIO(data.tobytes()), path)
+    except Exception as error:  # decoders raise anything on damaged files
+        pixels = _decode(data, cv2.IMREAD_COLOR)
+        if pixels is None:
+            raise _unreadable(path, error) from error
+        return pixels
+    with header:
+        pixels = None
+        if header.format in _OPENCV_FORMATS and _is_complete(header.format, data[-8:].tobytes()):
+            pixels = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if pixels is None or pixels.shape[:2] != (header.height, header.width):
+            try:
+                pixels = _decode_with_pillow(header)
+            except Exception as error:  # as above
+                raise _unreadable(path, error) from error
+        return _turn_upright(pixels, _orientation(header))
+
+
+def image_size(path: str | Path) -> Size:
+    """(height, width) of what `read_image` returns, from the header and the end of the file.
+
+    Raises:
+        DatasetError: missing, damaged or of an unknown format.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            try:
+                header = _open(file, path)
+            except Exception:  # not for Pillow, perhaps for OpenCV
+                height, width = read_image(path).shape[:2]
+                return height, width
+            with header:
+                height, width = header.height, header.width
+                turned = _orientation(header) >= 5
+                file.seek(max(-8, -os.fstat(file.fileno()).st_size), os.SEEK_END)
+                if not _is_complete(header.format, file.read()):
+                    header.load()
+    except DatasetError:
+        raise
+    except Exception as error:  # decoders raise anything on damaged files
+        raise _unreadable(path, error) from error
+    return (width, height) if turned else (height, width)
+
+
+def _open(file: IO[bytes], path: Path) -> Image.Image:
+    if path.suffix.lower() in (".heic", ".heif"):
+        _register_heif()
+    return Image.open(file)
+
+
+@cache
+def _register_heif() -> None:
+    """Lets Pillow read HEIF where the package for it is installed."""
+    if importlib.util.find_spec("pillow_heif") is not None:
+        importlib.import_module("pillow_heif").register_heif_opener()
+
+
+def _is_complete(image_format: str | None, end: bytes) -> bool:
+    return end.endswith(_ENDINGS.get(image_format or "", b""))
+
+
+def _orientation(header: Image.Image) -> int:
+    """The EXIF orientation from 1, upright, to 8."""
+    if "exif" not in header.info or header.format == "TIFF":  # TIFF decoders turn by themselves
+        return 1
+    try:
+        value = header.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # damaged EXIF is no reason to reject the image
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _turn_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """The image as it was seen; orientations as in EXIF, tag 274."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _decode(data: NDArray[np.uint8], flags: int) -> NDArray[Any] | None:
+    """RGB uint8 pixels, None where OpenCV cannot."""
+    if not data.size:
+        return None
+    try:
+        pixels = cv2.imdecode(data, flags)
+    except cv2.error:
+        return None
+    return None if pixels is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def _decode_with_pillow(header: Image.Image) -> NDArray[np.uint8]:
+    header.load()
+    if header.mode.startswith("I;16"):
+        grey = (np.asarray(header) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if header.mode in ("I", "F"):
+        raise ValueError("32 bits per pixel have no known range, save it with 8 or 16")
+    return np.array(header.convert("RGB"))
+
+
+def _unreadable(path: Path, error: Exception) -> DatasetError:
+    if isinstance(error, FileNotFoundError):
+        return DatasetError(f"{path}: no such image; correct the path")
+    if path.suffix.lower() in (".heic", ".heif"):
+        return DatasetError(f"{path}: cannot read HEIF; install pillow-heif or convert it to JPEG")
+    unknown = isinstance(error, UnidentifiedImageError)
+    reason = "unknown format or damaged" if unknown else " ".join(str(error).split())
+    return DatasetError(
+        f"{path}: cannot be read as an image ({reason}); save it again or remove it"
+    )
