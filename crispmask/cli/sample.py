@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress
-
 from crispmask.cli.arguments import parse
+from crispmask.cli.progress import show_progress
 from crispmask.data.scenes import write_sample_dataset
 
 
@@ -30,7 +28,7 @@ class SampleConfig:
 def sample(argv: Sequence[str], prog: str) -> int:
     """Writes the dataset and prints the path of its data.yaml."""
     config = parse(SampleConfig, argv, prog)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with show_progress() as progress:
         task = progress.add_task("drawing scenes", total=config.images)
         path = write_sample_dataset(
             Path(config.out),

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from crispmask.cli.arguments import parse
 from crispmask.cli.device import torch_device
 from crispmask.cli.folders import free_folder
+from crispmask.cli.progress import show_progress
 from crispmask.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def val(argv: Sequence[str], prog: str) -> int:
     from crispmask.validate import validate  # torch takes seconds: not before the flags are right
 
     out = free_folder(Path("runs/val")) if config.out == "auto" else Path(config.out)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with show_progress() as progress:
         task = progress.add_task("validating", total=None)
         metrics = validate(
             config.weights,

@@ -107,7 +107,7 @@ def test_label_files_give_the_masks_again(model: FakeModel, photos: Path) -> Non
         assert text.count("\n") == 1  # the instance without a mask has no row
         labels = parse_label_file(Path(f"found/labels/{name}.txt"), 2)
         assert labels.labels.tolist() == [1]
-        polygons = (tuple(part * np.float32([48, 32]) for part in labels.polygons[0]),)
+        polygons = labels.polygons((32, 48))
         np.testing.assert_array_equal(rasterise(polygons, (32, 48))[0], mask_of((32, 48)))
 
 
