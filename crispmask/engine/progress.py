@@ -11,9 +11,11 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 
 class Bar:
@@ -47,13 +49,14 @@ def show_bar(console: Console, title: str, total: int) -> Iterator[Bar]:
     if not console.is_terminal:
         yield Bar(None, title, total)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
+    columns: list[ProgressColumn] = [
+        TextColumn("{task.description}", table_column=Column(min_width=len(title))),
         MofNCompleteColumn(),
         TextColumn("{task.fields[text]}"),
         TimeRemainingColumn(),
-    )
+    ]
+    if console.width >= 110:  # on a narrow terminal the numbers say more
+        columns.insert(1, BarColumn(bar_width=20))
     with Progress(*columns, console=console, transient=True) as progress:
         yield Bar(progress, title, total)
 

@@ -1,0 +1,139 @@
+"""What a run needs before its first step: data, network, loaders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from lightning_fabric import Fabric
+
+from crispmask.data.dataset import TrainDataset, ValDataset
+from crispmask.data.index import DatasetIndex, build_index
+from crispmask.data.loader import BatchLoader, TrainSampler, train_loader, val_loader
+from crispmask.data.spec import DatasetSpec
+from crispmask.engine.annotations import load_annotations, reuse_annotations, write_annotations
+from crispmask.engine.plots import plot_labels
+from crispmask.engine.resolve import Settings
+from crispmask.errors import DatasetError
+from crispmask.models.build import ModelSpec, build_network
+from crispmask.models.interface import Network
+from crispmask.models.weights import apply_weights
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The splits of a dataset.
+
+    Attributes:
+        spec: its data.yaml.
+        train: the training split.
+        val: the validation split.
+        ground_truth: COCO annotations of the validation split.
+    """
+
+    spec: DatasetSpec
+    train: DatasetIndex
+    val: DatasetIndex
+    ground_truth: dict[str, Any]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names by label."""
+        return self.spec.names
+
+
+@dataclass(frozen=True, slots=True)
+class Loaders:
+    """The batches of both splits."""
+
+    train: BatchLoader
+    val: BatchLoader
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the order and the random changes of the training images."""
+        cast(TrainSampler, self.train.sampler).set_epoch(epoch)
+
+
+def read_data(settings: Settings, spec: DatasetSpec) -> Data:
+    """Reads the dataset and writes its annotations and labels.png into the work dir.
+
+    Raises:
+        DatasetError: it cannot be read, or has nothing to train with.
+    """
+    config, work_dir = settings.config, settings.work_dir
+    train = build_index(spec.train, len(spec.names), workers=config.workers)
+    val = build_index(spec.val, len(spec.names), workers=config.workers)
+    for split, index in (("train", train), ("val", val)):
+        if len(index) == 0:
+            raise DatasetError(f"{spec.file}: no images in {split}; check its path")
+    if len(train.labels) == 0:
+        raise DatasetError(f"{spec.file}: no training image has an instance; check the labels")
+    work_dir.path.mkdir(parents=True, exist_ok=True)
+    splits = {"train": train, "val": val}
+    if config.skip_conversion:
+        reuse_annotations(work_dir, splits, spec.names)
+    else:
+        write_annotations(work_dir.annotations, splits, spec.names)
+    plot_labels(train, spec.names, work_dir.path / "labels.png")
+    return Data(spec, train, val, load_annotations(work_dir.annotations, "val"))
+
+
+def make_network(
+    settings: Settings, num_classes: int, load: bool
+) -> tuple[Network[Any], ModelSpec, str]:
+    """The network, what defines it, and a line about its weights.
+
+    Args:
+        settings: of the run.
+        num_classes: K.
+        load: whether to fill it with the starting weights asked for.
+
+    Raises:
+        WeightsError: they cannot be had.
+    """
+    config = settings.config
+    spec = ModelSpec(
+        config.architecture, config.model, num_classes, config.imgsz, config.mask_stride
+    )
+    network = build_network(spec)
+    weights = config.weights if load else "none"
+    line = apply_weights(network, weights, config.architecture)
+    if weights == "none":
+        line = "random-initialised, nothing is loaded (--weights none)"
+    return network, spec, line
+
+
+def make_loaders(
+    settings: Settings, data: Data, pad_value: tuple[float, float, float], fabric: Fabric
+) -> Loaders:
+    """Batches of the training split with random changes, of the validation split without."""
+    config = settings.config
+    train = TrainDataset(
+        data.train,
+        config.imgsz,
+        config.augment,
+        config.seed,
+        config.epochs - settings.close_mosaic,
+    )
+    pin_memory = fabric.device.type == "cuda"
+    return Loaders(
+        train_loader(
+            train,
+            settings.batch,
+            config.workers,
+            config.mask_stride,
+            pad_value,
+            config.seed,
+            rank=fabric.global_rank,
+            world_size=fabric.world_size,
+            pin_memory=pin_memory,
+        ),
+        val_loader(
+            ValDataset(data.val, config.imgsz),
+            settings.batch,
+            config.workers,
+            config.mask_stride,
+            pad_value,
+            pin_memory=pin_memory,
+        ),
+    )

@@ -1,0 +1,105 @@
+"""The files a run leaves beside its checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crispmask.config import DecodeConfig
+from crispmask.data.coco import write_json_atomic
+from crispmask.data.images import read_image
+from crispmask.data.index import DatasetIndex
+from crispmask.engine.evaluate import Evaluation, Prediction
+from crispmask.engine.plots import (
+    batch_sheet,
+    plot_confusion,
+    plot_pr_curve,
+    plot_results,
+    predictions_sheet,
+)
+from crispmask.geometry.rle import decode_masks
+from crispmask.metrics.confusion import confusion_matrix
+from crispmask.types import Batch, Instances, Size
+
+SHEET_IMAGES = 16
+"""Most images on one sheet."""
+
+
+def draw_first_batch(
+    batches: Iterable[Batch], names: tuple[str, ...], path: Path
+) -> Iterator[Batch]:
+    """Yields the batches; draws the first on the way, as the network gets it."""
+    for number, batch in enumerate(batches):
+        if number == 0:
+            batch_sheet(batch, names, path, SHEET_IMAGES)
+        yield batch
+
+
+def write_report(
+    folder: Path,
+    evaluation: Evaluation,
+    ground_truth: Mapping[str, Any],
+    index: DatasetIndex,
+    num_sheet_images: int,
+) -> dict[str, Any]:
+    """Writes metrics, predictions and pictures of the best model; returns metrics.json.
+
+    Args:
+        folder: of the run.
+        evaluation: of the best model.
+        ground_truth: COCO annotations of the validation split.
+        index: the validation split.
+        num_sheet_images: images of its first batch.
+    """
+    names = evaluation.metrics.names
+    metrics = evaluation.metrics.to_json()
+    write_json_atomic(folder / "predictions.json", evaluation.predictions)
+    plot_pr_curve(evaluation.metrics, folder / "mask_pr_curve.png")
+    matrix = confusion_matrix(ground_truth, evaluation.predictions, len(names))
+    plot_confusion(matrix, names, folder / "confusion_matrix.png")
+    draw_predictions(
+        folder / "val_batch0_pred.jpg", evaluation.predictions, index, names, num_sheet_images
+    )
+    draw_results(folder)
+    write_json_atomic(folder / "metrics.json", metrics)  # last: it marks a finished run
+    return metrics
+
+
+def draw_results(folder: Path) -> None:
+    """Draws results.csv, if there is one already."""
+    if (folder / "results.csv").is_file():
+        plot_results(folder / "results.csv", folder / "results.png")
+
+
+def draw_predictions(
+    path: Path,
+    predictions: list[Prediction],
+    index: DatasetIndex,
+    names: tuple[str, ...],
+    num_images: int,
+) -> None:
+    """Draws what was found, at the confidence users see, in the first images of a split."""
+    count = min(num_images, len(index), SHEET_IMAGES)
+    found: list[list[Prediction]] = [[] for _ in range(count)]
+    for row in predictions:
+        if row["image_id"] <= count and row["score"] >= DecodeConfig.conf:
+            found[row["image_id"] - 1].append(row)
+    images = [read_image(index.path(i)) for i in range(count)]
+    instances = [from_coco(rows, index.size(i), names) for i, rows in enumerate(found)]
+    predictions_sheet(images, instances, path)
+
+
+def from_coco(rows: list[Prediction], size: Size, names: tuple[str, ...]) -> Instances:
+    """The rows of one image of a COCO results file as instances; the inverse of `to_coco`."""
+    boxes = np.array([row["bbox"] for row in rows], dtype=np.float32).reshape(-1, 4)
+    masks = decode_masks([row["segmentation"] for row in rows])
+    return Instances(
+        scores=np.array([row["score"] for row in rows], dtype=np.float32),
+        labels=np.array([row["category_id"] - 1 for row in rows], dtype=np.int64),
+        boxes=np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1),
+        masks=masks if rows else np.zeros((0, *size), dtype=np.bool_),
+        names=names,
+    )

@@ -1,0 +1,61 @@
+"""Continuing an interrupted run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from crispmask.config import TrainConfig
+from crispmask.engine.checkpoint import find_last, load_checkpoint
+from crispmask.engine.resolve import from_plain
+from crispmask.engine.workdir import WorkDir
+from crispmask.errors import ConfigError, WeightsError
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """An interrupted run.
+
+    Attributes:
+        config: of that run, with the data and the device of this call if it names some.
+        work_dir: its folder.
+        checkpoint: its last.pt.
+    """
+
+    config: TrainConfig
+    work_dir: WorkDir
+    checkpoint: dict[str, Any]
+
+
+def read_resumed(config: TrainConfig) -> Resumed:
+    """The run that `config.resume` names. Its own settings count, not those of `config`.
+
+    Raises:
+        WeightsError: no usable last.pt.
+        ConfigError: that run is finished.
+    """
+    path = find_last(config.resume)
+    checkpoint = load_checkpoint(path)
+    if "training" not in checkpoint:
+        raise WeightsError(
+            f"{path}: holds a model but no training state; resume from a last.pt, "
+            "or start a new run from it with --weights"
+        )
+    saved = from_plain(checkpoint["config"], str(path))
+    folder = path.parent.parent if path.parent.name == "weights" else path.parent
+    # One that was interrupted in its report has all its epochs, but no metrics.
+    if checkpoint["epoch"] >= saved.epochs and (folder / "metrics.json").is_file():
+        raise ConfigError(
+            f"--resume {path}: that run finished its {saved.epochs} epochs; "
+            "start a new one from it with --weights"
+        )
+    return Resumed(
+        config=replace(
+            saved,
+            data=config.data or saved.data,
+            device=saved.device if config.device == "auto" else config.device,
+            skip_conversion=False,
+        ),
+        work_dir=WorkDir(folder),
+        checkpoint=checkpoint,
+    )

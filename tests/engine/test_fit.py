@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from toy_dataset import write_toy_dataset
+from toy_network import ToyNetwork
+
+from crispmask.config import AugmentConfig, TrainConfig
+from crispmask.engine import fit as fit_module
+from crispmask.engine.checkpoint import load_checkpoint
+from crispmask.engine.fit import TrainResult, fit
+from crispmask.engine.resolve import load_train_config
+from crispmask.errors import ConfigError, CrispmaskError, DatasetError, WeightsError
+
+
+@pytest.fixture
+def config_with_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
+    monkeypatch.setattr("crispmask.engine.prepare.build_network", lambda spec: ToyNetwork())
+    return TrainConfig(
+        data=str(write_toy_dataset(tmp_path / "data")),
+        epochs=4,
+        batch=2,
+        imgsz=64,
+        lr=0.05,
+        work_dir=str(tmp_path / "run"),
+        weights="none",
+        device="cpu",
+        workers=0,
+        augment=AugmentConfig(mosaic=0.5, degrees=10.0),
+    )
+
+
+@pytest.fixture
+def config(config_with_pictures: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
+    """The same without drawing, which takes longer than training."""
+    monkeypatch.setattr("crispmask.engine.prepare.plot_labels", lambda *_: None)
+    for name in ("plot_results", "plot_pr_curve", "plot_confusion", "predictions_sheet"):
+        monkeypatch.setattr(f"crispmask.engine.report.{name}", lambda *_: None)
+    return config_with_pictures
+
+
+def _fit(config: TrainConfig) -> tuple[TrainResult, str]:
+    out = io.StringIO()
+    result = fit(config, Console(file=out, width=100))
+    return result, out.getvalue()
+
+
+def _stop_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the second step of an epoch be interrupted as Ctrl-C would."""
+    original = fit_module.train_epoch
+
+    def interrupted(run: Any, batches: Any, on_step: Any) -> Any:
+        def press(step: Any) -> None:
+            on_step(step)
+            if run.epoch + 1 == epoch and run.step % 3 == 2:
+                raise KeyboardInterrupt
+
+        return original(run, batches, press)
+
+    monkeypatch.setattr(fit_module, "train_epoch", interrupted)
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+    return bool(a == b)
+
+
+@pytest.mark.slow
+def test_leaves_a_run_folder(config_with_pictures: TrainConfig, tmp_path: Path) -> None:
+    result, text = _fit(config_with_pictures)
+    work_dir = tmp_path / "run"
+    assert result.work_dir == work_dir
+    for name in (
+        "config.yaml",
+        "results.csv",
+        "weights/best.pt",
+        "weights/last.pt",
+        "annotations/instances_train.json",
+        "annotations/instances_val.json",
+        "metrics.json",
+        "predictions.json",
+        "results.png",
+        "labels.png",
+        "train_batch0.jpg",
+        "val_batch0_labels.jpg",
+        "val_batch0_pred.jpg",
+        "mask_pr_curve.png",
+        "confusion_matrix.png",
+    ):
+        assert (work_dir / name).stat().st_size > 0, name
+    assert list(work_dir.glob("events.out.tfevents*"))
+
+    with (work_dir / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    assert all(row["mask/mAP50-95"] for row in rows)
+    assert result.best_map == pytest.approx(max(float(r["mask/mAP50-95"]) for r in rows), abs=1e-5)
+    assert json.loads((work_dir / "metrics.json").read_text()) == result.metrics
+    assert result.metrics["mask/mAP50-95"] == result.best_map
+
+    assert "random-initialised" in text
+    assert "6 to train with 6 instances, 3 to validate with 3" in text
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("epoch")] == [
+        "1/4",
+        "2/4",
+        "3/4",
+        "4/4",
+    ]
+    assert str(result.best_path) in text
+
+
+def test_checkpoints_describe_themselves(config: TrainConfig) -> None:
+    result, _ = _fit(replace(config, epochs=1))
+    best = load_checkpoint(result.best_path)
+    assert (best["architecture"], best["model"], best["imgsz"]) == ("solov2", "nano", 64)
+    assert (best["num_classes"], best["class_names"], best["epoch"]) == (1, ["square0"], 1)
+    assert best["network"]["architecture"] == "solov2"
+    assert best["metrics"] == result.metrics
+    assert best["config"]["epochs"] == 1
+    assert "training" not in best
+    last = load_checkpoint(result.work_dir / "weights" / "last.pt")
+    assert last["training"]["step"] == 3
+    assert _same(best["state_dict"], last["state_dict"])
+    ToyNetwork().load_state_dict(best["state_dict"])
+
+
+def test_resumed_run_equals_a_straight_one(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight, _ = _fit(config)
+    stopped = replace(config, work_dir=str(tmp_path / "stopped"))
+    with monkeypatch.context() as patch:
+        _stop_in_epoch(3, patch)
+        with pytest.raises(KeyboardInterrupt):
+            _fit(stopped)
+    assert load_checkpoint(tmp_path / "stopped/weights/last.pt")["epoch"] == 2
+    torch.rand(5)  # the state of this process must not matter
+    resumed, text = _fit(TrainConfig(resume=str(tmp_path / "stopped")))
+
+    assert "continued after epoch 2" in text
+    assert resumed.work_dir == tmp_path / "stopped"
+    assert resumed.metrics == straight.metrics
+    for name in ("last.pt", "best.pt"):
+        a = load_checkpoint(straight.work_dir / "weights" / name)
+        b = load_checkpoint(resumed.work_dir / "weights" / name)
+        a["config"].pop("work_dir"), b["config"].pop("work_dir")
+        assert _same(a, b), name
+    results = []
+    for result in (straight, resumed):
+        with (result.work_dir / "results.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        skipped = ("seconds/train", "seconds/val", "memory_mb")
+        results.append([{k: v for k, v in row.items() if k not in skipped} for row in rows])
+    assert results[0] == results[1]
+
+
+def test_interrupted_in_the_first_epoch(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stop_in_epoch(1, monkeypatch)
+    out = io.StringIO()
+    with pytest.raises(KeyboardInterrupt):
+        fit(config, Console(file=out, width=100))
+    last = tmp_path / "run/weights/last.pt"
+    assert load_checkpoint(last)["epoch"] == 0
+    assert f"interrupted: {last} holds the state after epoch 0 of 4" in out.getvalue()
+    assert f"--resume {tmp_path / 'run'}" in out.getvalue()
+
+
+def test_a_run_whose_best_lies_before_the_resume(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        _stop_in_epoch(3, patch)
+        with pytest.raises(KeyboardInterrupt):
+            _fit(config)
+    path = tmp_path / "run/weights/last.pt"
+    content = load_checkpoint(path)
+    content["training"]["best_map"] = 2.0  # nothing can beat it
+    torch.save(content, path)
+    before = load_checkpoint(tmp_path / "run/weights/best.pt")
+    resumed, _ = _fit(TrainConfig(resume=str(path)))
+    assert resumed.metrics == before["metrics"]
+
+
+def test_a_run_interrupted_in_its_report(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_module, "write_report", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            _fit(replace(config, epochs=1))
+    best = load_checkpoint(tmp_path / "run/weights/best.pt")
+    result, _ = _fit(TrainConfig(resume=str(tmp_path / "run")))
+    assert result.metrics == best["metrics"]
+    assert (tmp_path / "run/metrics.json").is_file()
+
+
+def test_validation_interval(config: TrainConfig, tmp_path: Path) -> None:
+    _fit(replace(config, epochs=3, val_interval=2))
+    with (tmp_path / "run/results.csv").open(newline="") as file:
+        validated = [bool(row["mask/mAP50-95"]) for row in csv.DictReader(file)]
+    assert validated == [False, True, True]
+
+
+def test_the_saved_config_reproduces_the_run(config: TrainConfig, tmp_path: Path) -> None:
+    first, _ = _fit(replace(config, epochs=2))
+    again = load_train_config(first.work_dir / "config.yaml")
+    second, _ = _fit(again)
+    assert second.work_dir == tmp_path / "run_2"
+    a, b = load_checkpoint(first.best_path), load_checkpoint(second.best_path)
+    assert _same(a["state_dict"], b["state_dict"])
+
+
+def test_skip_conversion_reuses_what_still_holds(config: TrainConfig, tmp_path: Path) -> None:
+    config = replace(config, epochs=1)
+    with pytest.raises(DatasetError, match="no annotation files"):
+        _fit(replace(config, skip_conversion=True))
+    first, _ = _fit(config)
+    second, _ = _fit(replace(config, skip_conversion=True))
+    name = "annotations/instances_val.json"
+    assert (first.work_dir / name).read_bytes() == (second.work_dir / name).read_bytes()
+
+    label = next((tmp_path / "data/labels/train").iterdir())
+    label.write_text(label.read_text() + "0 0.1 0.1 0.2 0.1 0.2 0.2\n")
+    with pytest.raises(DatasetError, match=r"the train labels changed .*\(6 instances then, 7 now"):
+        _fit(replace(config, skip_conversion=True))
+    (tmp_path / "data/images/train/000.png").unlink()
+    with pytest.raises(DatasetError, match=r"the train images changed .*\(6 images then, 5 now"):
+        _fit(replace(config, skip_conversion=True))
+    data = Path(config.data)
+    data.write_text(data.read_text().replace("square0", "box"))
+    with pytest.raises(DatasetError, match="class names changed"):
+        _fit(replace(config, skip_conversion=True))
+
+
+def test_wrong_flags_fail_before_images_are_read(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(fit_module, "read_data", read)
+    with pytest.raises(ConfigError, match="--device"):
+        _fit(replace(config, device="nonsense"))
+    with pytest.raises(WeightsError, match="no such file"):
+        _fit(replace(config, weights="none.pt"))
+
+
+def test_what_cannot_be_resumed(config: TrainConfig, tmp_path: Path) -> None:
+    result, _ = _fit(replace(config, epochs=1))
+    for resume, error, word in (
+        (result.work_dir, ConfigError, "finished its 1 epochs"),
+        (result.best_path, WeightsError, "no training state"),
+        (tmp_path, WeightsError, "nothing to resume"),
+        (tmp_path / "none.pt", WeightsError, "no such file"),
+    ):
+        with pytest.raises(error, match=word):
+            _fit(TrainConfig(resume=str(resume)))
+
+
+def test_exploded_training_stops(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        ToyNetwork, "loss", lambda self, outputs, targets: {"class": outputs.sum() * float("nan")}
+    )
+    with pytest.raises(ConfigError, match="no step had finite gradients"):
+        _fit(config)
+
+
+def test_splits_without_instances(config: TrainConfig, tmp_path: Path) -> None:
+    for label in (tmp_path / "data/labels/val").iterdir():
+        label.unlink()
+    result, _ = _fit(replace(config, epochs=1))
+    assert result.best_map == -1
+    for label in (tmp_path / "data/labels/train").iterdir():
+        label.write_text("")
+    with pytest.raises(CrispmaskError, match="no training image has an instance"):
+        _fit(config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("architecture", "model"), [("solov2", "nano"), ("rtmdet-ins", "tiny")])
+def test_real_networks_train(architecture: Any, model: Any, tmp_path: Path) -> None:
+    config = TrainConfig(
+        data=str(write_toy_dataset(tmp_path / "data", num_train=4, num_val=2, classes=2)),
+        architecture=architecture,
+        model=model,
+        epochs=2,
+        batch=2,
+        imgsz=64,
+        work_dir=str(tmp_path / "run"),
+        weights="none",
+        device="cpu",
+        workers=0,
+    )
+    result, _ = _fit(config)
+    assert set(result.metrics["per_class"]) == {"square0", "square1"}
+    with (tmp_path / "run/results.csv").open(newline="") as file:
+        columns = next(csv.reader(file))
+    assert ("train/box" in columns) == (architecture == "rtmdet-ins")
