@@ -95,9 +95,10 @@ class _Yaml:
             ) from error
         # The base loader makes no object, and takes every value as the text that is written: a
         # class named `no` or `1e3` stays one.
-        loader = yaml.BaseLoader(text)
         try:
+            loader = yaml.BaseLoader(text)
             node = loader.get_single_node()
+            values = loader.construct_document(node) if isinstance(node, yaml.MappingNode) else {}
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise DatasetError(
@@ -106,7 +107,7 @@ class _Yaml:
         except yaml.YAMLError as error:
             reason = " ".join(str(error).split())
             raise DatasetError(f"{self.file}: not YAML, {reason}; save it as text") from error
-        if not isinstance(node, yaml.MappingNode):
+        if not values:
             raise DatasetError(f"{self.file}: no keys; it needs train, val and names")
         for key, _ in node.value:
             line = key.start_mark.line + 1
@@ -116,7 +117,7 @@ class _Yaml:
                     f"{self.lines[key.value]}; remove one"
                 )
             self.lines[key.value] = line
-        return loader.construct_document(node)
+        return values
 
     def _error(self, key: str, message: str) -> DatasetError:
         return DatasetError(f"{self.file}:{self.lines[key]}: {message}")
