@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Literal
 
@@ -65,6 +66,13 @@ def make_fabric(device: str, precision: Precision) -> Fabric:
         return Fabric(accelerator=device, devices=1, precision=_FABRIC_PRECISION[precision])
     devices = 1 if device == "cuda" else _gpu_numbers(device)
     return Fabric(accelerator="cuda", devices=devices, precision=_FABRIC_PRECISION[precision])
+
+
+def usable_workers(workers: int) -> int:
+    """At most one loading process per CPU this process may use; more only wait for each other."""
+    # Containers and job queues lend fewer CPUs than the machine has; only Linux tells.
+    lent = getattr(os, "sched_getaffinity", None)
+    return min(workers, len(lent(0)) if lent else os.cpu_count() or 1)
 
 
 def describe_device(device: torch.device) -> str:

@@ -12,6 +12,7 @@ from crispmask.data.index import DatasetIndex, build_index
 from crispmask.data.loader import BatchLoader, TrainSampler, train_loader, val_loader
 from crispmask.data.spec import DatasetSpec
 from crispmask.engine.annotations import load_annotations, reuse_annotations, write_annotations
+from crispmask.engine.device import usable_workers
 from crispmask.engine.plots import plot_labels
 from crispmask.engine.resolve import Settings
 from crispmask.errors import DatasetError
@@ -115,12 +116,13 @@ def make_loaders(
         config.seed,
         config.epochs - settings.close_mosaic,
     )
+    workers = usable_workers(config.workers)
     pin_memory = fabric.device.type == "cuda"
     return Loaders(
         train_loader(
             train,
             settings.batch,
-            config.workers,
+            workers,
             config.mask_stride,
             pad_value,
             config.seed,
@@ -131,7 +133,7 @@ def make_loaders(
         val_loader(
             ValDataset(data.val, config.imgsz),
             settings.batch,
-            config.workers,
+            workers,
             config.mask_stride,
             pad_value,
             pin_memory=pin_memory,

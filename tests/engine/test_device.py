@@ -9,6 +9,7 @@ from crispmask.engine.device import (
     peak_memory_mb,
     resolve_device,
     resolve_precision,
+    usable_workers,
 )
 from crispmask.errors import ConfigError
 
@@ -62,3 +63,13 @@ def test_fabric_on_the_cpu() -> None:
     assert fabric.device.type == "cpu"
     assert "cpu" in describe_device(fabric.device)
     assert peak_memory_mb(fabric.device) > 10
+
+
+def test_workers_are_no_more_than_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert [usable_workers(n) for n in (0, 1, 4)] == [0, 1, 2]
+    monkeypatch.setattr("os.cpu_count", lambda: None)
+    assert usable_workers(4) == 1
+    monkeypatch.undo()
+    assert usable_workers(10**6) >= 1
