@@ -57,7 +57,12 @@ class BatchLoader(DataLoader[Any]):
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # theirs is a class of torch
         for batch in super().__iter__():
             if isinstance(batch, CrispmaskError):
-                raise batch
+                try:
+                    raise batch
+                finally:
+                    # The error holds this frame. If the frame held the error too, the workers
+                    # would end by garbage collection, which waits seconds for them.
+                    del batch
             yield batch
 
 

@@ -98,7 +98,8 @@ class _Yaml:
         try:
             loader = yaml.BaseLoader(text)
             node = loader.get_single_node()
-            values = loader.construct_document(node) if isinstance(node, yaml.MappingNode) else {}
+            keys = [key for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+            values = loader.construct_document(node) if keys else {}
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise DatasetError(
@@ -107,9 +108,9 @@ class _Yaml:
         except yaml.YAMLError as error:
             reason = " ".join(str(error).split())
             raise DatasetError(f"{self.file}: not YAML, {reason}; save it as text") from error
-        if not values:
+        if not keys:
             raise DatasetError(f"{self.file}: no keys; it needs train, val and names")
-        for key, _ in node.value:
+        for key in keys:
             line = key.start_mark.line + 1
             if key.value in self.lines:
                 raise DatasetError(
