@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,6 +136,15 @@ def heavy_imports(name: str) -> dict[str, list[str]]:
         for other in (*parents, *imports(path, inside_functions=False)):
             todo.append((other, [*way, other]))
     return found
+
+
+def test_what_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {re.split(r"[><=~]", name)[0].replace("-", "_") for name in project["dependencies"]}
+    declared |= {"cv2", "PIL", "yaml"}  # opencv-python-headless, pillow, pyyaml
+    names = {name.split(".")[0] for path in files() for name in imports(path)}
+    own = {"crispmask", "supervision"}  # the latter serves users who have it
+    assert names - declared - own - set(sys.stdlib_module_names) == set()
 
 
 def test_the_search_for_torch_finds_it() -> None:
