@@ -3,7 +3,7 @@
 #   make test           all tests; make fast leaves out the slow ones
 #   make check          what CI checks before the slow tests: format, lint, types, fast tests
 #   make format         format the code and apply the safe lint fixes
-#   make requirements   compile the pinned versions again
+#   make requirements   compile the pinned versions again, the same for every Python
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -70,4 +70,4 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 requirements:
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade --quiet -o requirements.txt
+	uv pip compile pyproject.toml --extra dev --universal --fork-strategy fewest --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade --quiet -o requirements.txt

@@ -248,6 +248,7 @@ def test_requirements_pin_every_dependency_and_name_no_host() -> None:
     lines = text.splitlines()
     assert all(re.match(r"^[a-z0-9.-]+==\S+", line) for line in lines)
     pinned = {line.split("==")[0] for line in lines}
+    assert len(pinned) == len(lines)  # one version, whatever the Python
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
     names = {re.split(r"[><=~]", name)[0].lower().replace("_", "-") for name in wanted}
