@@ -99,6 +99,10 @@ def make_network(
     network = build_network(spec)
     weights = config.weights if load else "none"
     line = apply_weights(network, weights, config.architecture)
+    if config.architecture == "solov2" and config.weights != "none":
+        # As its published models were trained: a ResNet keeps the statistics and the first
+        # layers it learnt from ImageNet, which a few images per batch would only blur.
+        network.backbone.fix(frozen_stages=1, norm_eval=True)
     if weights == "none":
         line = "random-initialised, nothing is loaded (--weights none)"
     return network, spec, line

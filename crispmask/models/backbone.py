@@ -19,17 +19,15 @@ class Backbone(nn.Module):
     Args:
         name: timm name, such as `resnet18` or `cspnext_tiny`.
         strides: the strides wanted, ascending.
-        norm_eval: keep batch statistics and their weights' mode fixed in training.
-        frozen_stages: the stem and this many stages are not trained.
 
     Attributes:
         channels: channels of each returned map.
         name: timm name.
+        norm_eval: whether batch statistics stay as they are in training.
+        frozen_stages: the stem and this many stages are not trained.
     """
 
-    def __init__(
-        self, name: str, strides: tuple[int, ...], norm_eval: bool = False, frozen_stages: int = 0
-    ) -> None:
+    def __init__(self, name: str, strides: tuple[int, ...]) -> None:
         super().__init__()
         with torch.device("meta"):  # only to ask which strides there are
             reductions = _info(timm.create_model(name, features_only=True)).reduction()
@@ -39,21 +37,26 @@ class Backbone(nn.Module):
         self.channels: tuple[int, ...] = tuple(_info(self.body).channels())
         self.name = name
         self.normalise = Normalise()
-        self.norm_eval = norm_eval
-        self.frozen_stages = frozen_stages
+        self.norm_eval = False
+        self.frozen_stages = 0
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps (B, 3, H, W) RGB in [0, 255] to (B, C, H / s, W / s) for each stride s."""
         return self.body(self.normalise(images))
 
+    def fix(self, frozen_stages: int, norm_eval: bool) -> None:
+        """Keeps what was learnt before: weights of the first stages, batch statistics of all."""
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        for parameter in (p for module in self.frozen_modules() for p in module.parameters()):
+            parameter.requires_grad_(False)
+        self.train(self.training)
+
     def train(self, mode: bool = True) -> Backbone:
         """Sets the mode, keeping fixed norms fixed."""
         super().train(mode)
-        frozen = self.frozen_modules()
-        for parameter in (p for module in frozen for p in module.parameters()):
-            parameter.requires_grad_(False)
         if mode:
-            still = [self.body] if self.norm_eval else frozen
+            still = [self.body] if self.norm_eval else self.frozen_modules()
             for layer in (m for module in still for m in module.modules()):
                 if isinstance(layer, nn.modules.batchnorm._BatchNorm):
                     layer.eval()

@@ -121,11 +121,16 @@ def test_bfloat16_autocast_gives_finite_float32_losses(architecture, model) -> N
 @pytest.mark.parametrize(("architecture", "model"), SMALLEST)
 def test_frozen_stages(architecture, model, frozen) -> None:
     network = build_network(ModelSpec(architecture, model, 3, imgsz=96))
-    network.backbone.frozen_stages = frozen
+    network.backbone.fix(frozen, norm_eval=False)
     network.train()
     still = [n for n, p in network.named_parameters() if not p.requires_grad]
     assert all(name.startswith("backbone.") for name in still)
     assert (len(still) > 0) == (frozen > 0)
+    norms = [m for m in network.backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert any(not norm.training for norm in norms) == (frozen > 0)
+    assert any(norm.training for norm in norms)
+    network.backbone.fix(frozen, norm_eval=True)
+    assert not any(norm.training for norm in norms)
     last = "layer2" if architecture == "solov2" else "stages.1"
     assert any(last in name for name in still) == (frozen == 2)
 

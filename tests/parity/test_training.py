@@ -22,8 +22,7 @@ def prepare(case: Case, mode: str) -> Network:
     """MMDetection's training mode: its ResNet keeps norms and the first stage fixed."""
     network = case.network()
     if case.architecture == "solov2":
-        network.backbone.frozen_stages = 1
-        network.backbone.norm_eval = mode != "trainbn"
+        network.backbone.fix(frozen_stages=1, norm_eval=mode != "trainbn")
         return network.train()
     return network.train(mode == "train")
 

@@ -1,0 +1,50 @@
+"""Targets, losses and decoding agree: a model that may memorise four photographs does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.console import Console
+
+from crispmask.config import AugmentConfig, TrainConfig
+from crispmask.engine.fit import fit
+
+NUTS = Path(os.environ.get("CRISPMASK_DATA", "")) / "nuts"
+
+
+@pytest.mark.slow
+@pytest.mark.real
+@pytest.mark.skipif(
+    "CRISPMASK_DATA" not in os.environ, reason="CRISPMASK_DATA does not name the real datasets"
+)
+@pytest.mark.parametrize(
+    ("architecture", "epochs", "lr"), [("rtmdet-ins", 100, 0.002), ("solov2", 150, 0.01)]
+)
+def test_four_real_images(tmp_path: Path, architecture: str, epochs: int, lr: float) -> None:
+    images = sorted((NUTS / "images" / "train").glob("*.jpg"))[:4]
+    names = yaml.safe_load((NUTS / "data.yaml").read_text())["names"]
+    (tmp_path / "four.txt").write_text("\n".join(map(str, images)))
+    data = tmp_path / "data.yaml"
+    data.write_text(yaml.safe_dump({"train": "four.txt", "val": "four.txt", "names": names}))
+    result = fit(
+        TrainConfig(
+            data=str(data),
+            architecture=architecture,
+            weights="none",
+            epochs=epochs,
+            batch=4,
+            imgsz=320,
+            lr=lr,
+            warmup_epochs=10,
+            ema_tau=20,
+            val_interval=epochs,
+            workers=1,
+            augment=AugmentConfig.none(),
+            work_dir=str(tmp_path / "run"),
+        ),
+        Console(quiet=True),
+    )
+    assert result.best_map >= 0.8
