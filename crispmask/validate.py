@@ -11,6 +11,7 @@ from crispmask.data.dataset import ValDataset
 from crispmask.data.index import build_index
 from crispmask.data.loader import val_loader
 from crispmask.data.spec import read_spec
+from crispmask.engine.device import usable_workers
 from crispmask.engine.evaluate import evaluate
 from crispmask.errors import DatasetError
 from crispmask.metrics.coco import CocoMetrics
@@ -65,10 +66,12 @@ def validate(
     batches = val_loader(
         ValDataset(index, imgsz or loaded.imgsz),
         batch=batch,
-        workers=workers,
+        workers=usable_workers(workers),
         mask_stride=loaded.spec.mask_stride,
         pad_value=loaded.network.pad_value,
     )
+    if out is not None:
+        Path(out).mkdir(parents=True, exist_ok=True)  # now: a wrong folder is told before the work
     evaluation = evaluate(
         loaded.network,
         batches,
@@ -78,8 +81,6 @@ def validate(
         on_batch=lambda num_images: on_batch(num_images, len(index)),
     )
     if out is not None:
-        out = Path(out)
-        out.mkdir(parents=True, exist_ok=True)
-        write_json_atomic(out / "metrics.json", evaluation.metrics.to_json())
-        write_json_atomic(out / "predictions.json", evaluation.predictions)
+        write_json_atomic(Path(out) / "metrics.json", evaluation.metrics.to_json())
+        write_json_atomic(Path(out) / "predictions.json", evaluation.predictions)
     return evaluation.metrics
