@@ -113,8 +113,10 @@ class TrainConfig:
     """Print the table of models and exit."""
     weights: str = "imagenet"
     """Starting weights: imagenet (backbone), coco, none, or the path of a checkpoint."""
+    optimizer: Literal["auto", "sgd", "adamw"] = "auto"
+    """Optimizer; auto: sgd for solov2, adamw for rtmdet-ins."""
     weight_decay: float | Literal["auto"] = "auto"
-    """Weight decay, not on norms and biases; auto: solov2 0.0005, rtmdet-ins 0.05."""
+    """Weight decay, not on norms and biases; auto: 0.0005 with sgd, 0.05 with adamw."""
     momentum: float = 0.937
     """Momentum of SGD."""
     warmup_epochs: float = 7.0

@@ -37,7 +37,7 @@ def print_start(
     config = settings.config
     parameters = sum(p.numel() for p in run.network.parameters())
     num_classes = run.network.num_classes
-    optimizer = "SGD" if config.architecture == "solov2" else "AdamW"
+    optimizer = {"sgd": "SGD", "adamw": "AdamW"}[settings.optimizer]
     rows = {
         "model": f"{config.architecture} {config.model}, {parameters / 1e6:.1f} M parameters, "
         f"{num_classes} class{'es' if num_classes > 1 else ''}",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
+
+
+OptimizerName = Literal["sgd", "adamw"]
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -22,19 +25,19 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
 
 
 def build_optimizer(
-    network: nn.Module, architecture: str, lr: float, weight_decay: float, momentum: float
+    network: nn.Module, name: OptimizerName, lr: float, weight_decay: float, momentum: float
 ) -> Optimizer:
-    """SGD with momentum for solov2, AdamW for rtmdet-ins.
+    """SGD with momentum, or AdamW.
 
     Args:
         network: whose parameters are trained.
-        architecture: `solov2` or `rtmdet-ins`.
+        name: which one.
         lr: peak learning rate; the schedule sets that of each step.
         weight_decay: not applied to norms and biases.
         momentum: of SGD.
     """
     groups = parameter_groups(network, weight_decay)
-    if architecture == "solov2":
+    if name == "sgd":
         return SGD(groups, lr=lr, momentum=momentum)
     return AdamW(groups, lr=lr)
 

@@ -11,6 +11,7 @@ import yaml
 
 from crispmask.config import Architecture, AugmentConfig, ModelName, TrainConfig
 from crispmask.engine.device import Precision, resolve_device, resolve_precision
+from crispmask.engine.optim import OptimizerName
 from crispmask.engine.workdir import WorkDir
 from crispmask.errors import ConfigError
 from crispmask.models.table import canonical_model, find_row
@@ -24,8 +25,11 @@ Source: the formula Ultralytics sets its AdamW rate by, ultralytics/engine/train
 RTMDET_INS_LR = 0.004
 """Peak learning rate of RTMDet-Ins; MMDetection's configuration tuned it for batch 256."""
 
-WEIGHT_DECAY = {"solov2": 0.0005, "rtmdet-ins": 0.05}
-"""Weight decay by architecture."""
+OPTIMIZER: Mapping[str, OptimizerName] = {"solov2": "sgd", "rtmdet-ins": "adamw"}
+"""Optimizer by architecture."""
+
+WEIGHT_DECAY = {"sgd": 0.0005, "adamw": 0.05}
+"""Weight decay by optimizer."""
 
 _NOT_SAVED = ("list_models", "resume")
 """Fields that say what to do, not how to train."""
@@ -40,6 +44,7 @@ class Settings:
         work_dir: where the run writes.
         batch: images per step.
         lr: peak learning rate.
+        optimizer: what turns gradients into steps.
         weight_decay: of weights that are decayed.
         close_mosaic: last epochs without mosaic and mixup.
         device: cpu, mps, cuda or a GPU number.
@@ -50,6 +55,7 @@ class Settings:
     work_dir: WorkDir
     batch: int
     lr: float
+    optimizer: OptimizerName
     weight_decay: float
     close_mosaic: int
     device: str
@@ -71,8 +77,9 @@ def resolve(config: TrainConfig, work_dir: WorkDir, data: Path, num_classes: int
     architecture = config.architecture
     batch = find_row(architecture, config.model).batch if config.batch == "auto" else config.batch
     lr = auto_lr(architecture, num_classes) if config.lr == "auto" else config.lr
+    optimizer = OPTIMIZER[architecture] if config.optimizer == "auto" else config.optimizer
     weight_decay = (
-        WEIGHT_DECAY[architecture] if config.weight_decay == "auto" else config.weight_decay
+        WEIGHT_DECAY[optimizer] if config.weight_decay == "auto" else config.weight_decay
     )
     close_mosaic = (
         min(10, config.epochs // 5) if config.close_mosaic == "auto" else config.close_mosaic
@@ -85,6 +92,7 @@ def resolve(config: TrainConfig, work_dir: WorkDir, data: Path, num_classes: int
         model=cast(ModelName, canonical_model(architecture, config.model)),
         batch=batch,
         lr=lr,
+        optimizer=optimizer,
         weight_decay=weight_decay,
         close_mosaic=close_mosaic,
         work_dir=str(work_dir.path),
@@ -93,7 +101,9 @@ def resolve(config: TrainConfig, work_dir: WorkDir, data: Path, num_classes: int
         list_models=False,
         resume="",
     )
-    return Settings(resolved, work_dir, batch, lr, weight_decay, close_mosaic, device, precision)
+    return Settings(
+        resolved, work_dir, batch, lr, optimizer, weight_decay, close_mosaic, device, precision
+    )
 
 
 def auto_lr(architecture: Architecture, num_classes: int) -> float:

@@ -41,11 +41,11 @@ def test_every_norm_and_bias_of_the_models(architecture: str, model: str) -> Non
     assert len(decayed["params"]) + len(rest["params"]) == len(list(network.parameters()))
 
 
-def test_solov2_takes_sgd_and_rtmdet_ins_adamw() -> None:
-    sgd = build_optimizer(ToyNetwork(), "solov2", 0.1, 0.0005, 0.937)
+def test_sgd_and_adamw() -> None:
+    sgd = build_optimizer(ToyNetwork(), "sgd", 0.1, 0.0005, 0.937)
     assert isinstance(sgd, SGD)
     assert [group["momentum"] for group in sgd.param_groups] == [0.937, 0.937]
-    assert isinstance(build_optimizer(ToyNetwork(), "rtmdet-ins", 0.1, 0.05, 0.937), AdamW)
+    assert isinstance(build_optimizer(ToyNetwork(), "adamw", 0.1, 0.05, 0.937), AdamW)
 
 
 def test_set_lr_reaches_all_groups() -> None:
