@@ -112,7 +112,7 @@ class TrainConfig:
     list_models: bool = False
     """Print the table of models and exit."""
     weights: str = "imagenet"
-    """Starting weights: imagenet (backbone), coco, none, or the path of a checkpoint."""
+    """Starting weights: imagenet (backbone), none, or the path of a checkpoint."""
     optimizer: Literal["auto", "sgd", "adamw"] = "auto"
     """Optimizer; auto: sgd for solov2, adamw for rtmdet-ins."""
     weight_decay: float | Literal["auto"] = "auto"
@@ -140,7 +140,7 @@ class TrainConfig:
     workers: int = 4
     """Processes that load training images; 0 loads in the main process."""
     device: str = "auto"
-    """auto, cpu, mps, cuda, or GPU numbers such as 0 or 0,1."""
+    """auto, cpu, mps, cuda, or the number of a GPU."""
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
     """Arithmetic; auto: bf16 on GPUs that have it, 16 on other GPUs, 32 elsewhere."""
     seed: int = 0

@@ -39,8 +39,8 @@ def apply_weights(network: Network[Any], weights: str | None, architecture: str)
         return load_imagenet(network)
     if weights == "coco":
         raise WeightsError(
-            "--weights coco: no COCO file is known for this model; "
-            "download an MMDetection 3.x checkpoint and give its path as --weights"
+            "--weights coco: COCO weights are not fetched; download the checkpoint from "
+            "MMDetection's model zoo and give its path as --weights"
         )
     return load_compatible(network, read_state(Path(weights), architecture), weights)
 
@@ -78,7 +78,7 @@ def read_file(path: Path) -> dict[str, Any]:
         WeightsError: no such file, damaged, or not a checkpoint.
     """
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file; --weights is imagenet, coco, none or a path")
+        raise WeightsError(f"{path}: no such file; --weights is imagenet, none or the path of a checkpoint")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip and runtime errors for bad files
