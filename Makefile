@@ -27,8 +27,8 @@ $(READY): requirements.txt pyproject.toml
 ARCHITECTURE ?= rtmdet-ins
 DEMO := demo/$(ARCHITECTURE)
 DEMO_SAMPLE := --images 160 --imgsz 320
-DEMO_TRAIN_rtmdet-ins := --model tiny --epochs 20 --batch 8 --imgsz 256
-DEMO_TRAIN_solov2 := --model nano --epochs 20 --batch 8 --imgsz 256
+DEMO_TRAIN_rtmdet-ins := --model tiny --epochs 24 --batch 8 --imgsz 256 --val-interval 4
+DEMO_TRAIN_solov2 := --model nano --epochs 38 --batch 8 --imgsz 160 --val-interval 19 --optimizer adamw --lr 0.001 --warmup-epochs 2 --mosaic 0 --scale 0.25
 
 demo: $(READY)
 	rm -rf demo/data $(DEMO)

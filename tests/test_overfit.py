@@ -21,9 +21,12 @@ NUTS = Path(os.environ.get("CRISPMASK_DATA", "")) / "nuts"
     "CRISPMASK_DATA" not in os.environ, reason="CRISPMASK_DATA does not name the real datasets"
 )
 @pytest.mark.parametrize(
-    ("architecture", "epochs", "lr"), [("rtmdet-ins", 100, 0.002), ("solov2", 150, 0.01)]
+    ("architecture", "imgsz", "epochs", "lr"),
+    [("rtmdet-ins", 320, 120, 0.002), ("solov2", 256, 80, 0.001)],
 )
-def test_four_real_images(tmp_path: Path, architecture: str, epochs: int, lr: float) -> None:
+def test_four_real_images(
+    tmp_path: Path, architecture: str, imgsz: int, epochs: int, lr: float
+) -> None:
     images = sorted((NUTS / "images" / "train").glob("*.jpg"))[:4]
     names = yaml.safe_load((NUTS / "data.yaml").read_text())["names"]
     (tmp_path / "four.txt").write_text("\n".join(map(str, images)))
@@ -36,7 +39,8 @@ def test_four_real_images(tmp_path: Path, architecture: str, epochs: int, lr: fl
             weights="none",
             epochs=epochs,
             batch=4,
-            imgsz=320,
+            imgsz=imgsz,
+            optimizer="adamw",
             lr=lr,
             warmup_epochs=10,
             ema_tau=20,

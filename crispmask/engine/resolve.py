@@ -78,9 +78,7 @@ def resolve(config: TrainConfig, work_dir: WorkDir, data: Path, num_classes: int
     batch = find_row(architecture, config.model).batch if config.batch == "auto" else config.batch
     lr = auto_lr(architecture, num_classes) if config.lr == "auto" else config.lr
     optimizer = OPTIMIZER[architecture] if config.optimizer == "auto" else config.optimizer
-    weight_decay = (
-        WEIGHT_DECAY[optimizer] if config.weight_decay == "auto" else config.weight_decay
-    )
+    weight_decay = WEIGHT_DECAY[optimizer] if config.weight_decay == "auto" else config.weight_decay
     close_mosaic = (
         min(10, config.epochs // 5) if config.close_mosaic == "auto" else config.close_mosaic
     )

@@ -78,7 +78,9 @@ def read_file(path: Path) -> dict[str, Any]:
         WeightsError: no such file, damaged, or not a checkpoint.
     """
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file; --weights is imagenet, none or the path of a checkpoint")
+        raise WeightsError(
+            f"{path}: no such file; --weights is imagenet, none or the path of a checkpoint"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip and runtime errors for bad files

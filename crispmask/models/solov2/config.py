@@ -77,10 +77,8 @@ LAYOUTS: Mapping[str, Solov2Config] = MappingProxyType(
 
 
 def grids_for(imgsz: int) -> tuple[int, ...]:
-    """The published grids, none finer than the feature map its level is read from."""
-    return tuple(
-        max(1, min(S, imgsz // stride)) for S, stride in zip(PUBLISHED_GRIDS, STRIDES, strict=True)
-    )
+    """The published grids, none with cells smaller than a step of the finest level."""
+    return tuple(min(S, imgsz // STRIDES[0]) for S in PUBLISHED_GRIDS)
 
 
 def ranges_for(imgsz: int) -> tuple[tuple[float, float], ...]:
