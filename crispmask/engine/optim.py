@@ -7,7 +7,6 @@ from typing import Any, Literal
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
-
 OptimizerName = Literal["sgd", "adamw"]
 
 
