@@ -48,15 +48,20 @@ def apply_weights(network: Network[Any], weights: str | None, architecture: str)
 def load_imagenet(network: Network[Any]) -> str:
     """Fills the backbone with timm's ImageNet weights, downloaded or from its cache."""
     backbone = network.backbone
+    hub = logging.getLogger("huggingface_hub")
+    level = hub.level
+    hub.setLevel(logging.ERROR)  # it warns at every retry; what counts is said once below
     try:
         source = timm.create_model(backbone.name, pretrained=True, features_only=True)
     except Exception as error:  # timm and the hub raise many kinds, none of them its own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120].strip(" .")
         raise WeightsError(
-            f"ImageNet weights of {backbone.name} could not be loaded ({reason[:120]}): "
+            f"ImageNet weights of {backbone.name} could not be loaded ({reason}): "
             "connect to the internet once, copy the Hugging Face cache from a machine that has "
             "them, or start from random weights with --weights none"
         ) from error
+    finally:
+        hub.setLevel(level)
     wanted = {
         key.removeprefix("body."): value
         for key, value in backbone.state_dict().items()
