@@ -99,7 +99,8 @@ def read_classes(path: Path, content: Mapping[str, Any], architecture: str) -> t
     if bias is None:
         raise WeightsError(f"{path}: no {architecture} checkpoint of MMDetection 3.x")
     meta = content.get("meta") or {}
-    names = (meta.get("dataset_meta") or {}).get("CLASSES") or ()
+    dataset = meta.get("dataset_meta") or {}
+    names = dataset.get("classes") or dataset.get("CLASSES") or ()  # both are found in files
     if len(names) == len(bias):
         return tuple(str(name) for name in names)
     return tuple(f"class_{i}" for i in range(len(bias)))
