@@ -34,7 +34,7 @@ demo: $(READY)
 	rm -rf demo/data $(DEMO)
 	$(BIN)/crispmask sample --out demo/data $(DEMO_SAMPLE)
 	$(BIN)/crispmask train --data demo/data/data.yaml --architecture $(ARCHITECTURE) --weights none $(DEMO_TRAIN_$(ARCHITECTURE)) --work-dir $(DEMO)
-	$(BIN)/crispmask predict --weights $(DEMO)/weights/best.pt --source demo/data/images/val --out $(DEMO)/predictions
+	$(BIN)/crispmask predict --weights $(DEMO)/weights/best.pt --source demo/data/images/val --conf 0.4 --out $(DEMO)/predictions
 	@echo
 	@echo "run folder    $(DEMO)"
 	@echo "checkpoint    $(DEMO)/weights/best.pt"
