@@ -22,7 +22,7 @@ NUTS = Path(os.environ.get("CRISPMASK_DATA", "")) / "nuts"
 )
 @pytest.mark.parametrize(
     ("architecture", "imgsz", "epochs", "lr"),
-    [("rtmdet-ins", 320, 120, 0.002), ("solov2", 256, 80, 0.001)],
+    [("rtmdet-ins", 320, 120, 0.002), ("solov2", 256, 150, 0.001)],
 )
 def test_four_real_images(
     tmp_path: Path, architecture: str, imgsz: int, epochs: int, lr: float
@@ -43,7 +43,7 @@ def test_four_real_images(
             optimizer="adamw",
             lr=lr,
             warmup_epochs=10,
-            ema_tau=20,
+            ema_decay=0.0,
             val_interval=epochs,
             workers=1,
             augment=AugmentConfig.none(),
