@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crispmask.data.coco import write_json_atomic
-from crispmask.data.labels import format_label_line
+from crispmask.data.rings import format_label_line
 from crispmask.errors import SourceError
 from crispmask.types import Instances
 

@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 
 from crispmask.data.coco import coco_ground_truth, write_json_atomic
 from crispmask.data.index import DatasetIndex, build_index
-from crispmask.data.labels import format_label_line
+from crispmask.data.rings import format_label_line
 from crispmask.data.spec import read_spec
 from crispmask.geometry.raster import rasterise
 from crispmask.types import Part, Polygons, Size

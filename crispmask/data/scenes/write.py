@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crispmask.data.labels import format_label_line
+from crispmask.data.rings import format_label_line
 from crispmask.data.scenes.layout import draw_layout, fine_masks, visible_instances
 from crispmask.data.scenes.render import render
 from crispmask.data.scenes.shapes import CLASS_NAMES
