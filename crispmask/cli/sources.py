@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crispmask.data.spec import IMAGE_SUFFIXES
+from crispmask.data.places import IMAGE_SUFFIXES
 from crispmask.errors import SourceError
 
 VIDEO_SUFFIXES = frozenset(

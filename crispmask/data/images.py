@@ -36,10 +36,28 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         DatasetError: missing, damaged or of an unknown format.
     """
     path = Path(path)
+    return decode_image(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> NDArray[np.uint8]:
+    """The content of an image file.
+
+    Raises:
+        DatasetError: it is missing or cannot be read.
+    """
     try:
-        data = np.fromfile(path, dtype=np.uint8)  # cv2.imread fails on some paths on Windows
+        return np.fromfile(path, dtype=np.uint8)  # cv2.imread fails on some paths on Windows
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def decode_image(data: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    """What `read_image` returns, from the content of the file.
+
+    Args:
+        data: all bytes.
+        path: its name, for the format and for messages.
+    """
     try:
         header = _open(io.BytesIO(data.tobytes()), path)
     except Exception as error:  # decoders raise anything on damaged files

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
-from crispmask.errors import DatasetError
-
-IMAGE_SUFFIXES = frozenset(
-    {
-        *(".avif", ".bmp", ".dng", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".mpo", ".png"),
-        *(".tif", ".tiff", ".webp"),
-    }
+from crispmask.data.places import (
+    IMAGE_SUFFIXES,
+    absolute,
+    as_path,
+    candidates,
+    find_images,
+    suffix_text,
 )
-"""Files with these suffixes, in either case, are images."""
+from crispmask.errors import DatasetError
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,31 @@ class DatasetSpec:
     test: tuple[Path, ...] = ()
 
 
+SpecProblemKind = Literal["key", "path", "names", "nc", "split", "list"]
+"""What is wrong: a key that is there twice, `path`, `names`, `nc`, the place of a split, or a line
+in a .txt list of images."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpecProblem:
+    """Why a dataset is not as its data.yaml says.
+
+    Attributes:
+        kind: what is wrong.
+        file: the data.yaml, or a list of images.
+        line: of the file, from 1; 0 if it is the file as a whole.
+        message: the same in words, and what to do.
+    """
+
+    kind: SpecProblemKind
+    file: Path
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}{f':{self.line}' if self.line else ''}: {self.message}"
+
+
 def read_spec(data: str | Path) -> DatasetSpec:
     """Reads a data.yaml and finds the images it names; `download` is never run.
 
@@ -51,15 +75,39 @@ def read_spec(data: str | Path) -> DatasetSpec:
     Raises:
         DatasetError: names file, line and fix.
     """
+    return _Yaml(_yaml_file(data)).spec()
+
+
+def inspect_spec(data: str | Path) -> tuple[DatasetSpec, list[SpecProblem]]:
+    """What can be read of a dataset in spite of its problems, and all of these.
+
+    A split that cannot be found has no images. Without usable `names` and `nc` there are no
+    class names; where the two disagree there is a name for each class of the longer.
+
+    Raises:
+        DatasetError: the file is missing or no YAML.
+    """
+    problems: list[SpecProblem] = []
+    spec = _Yaml(_yaml_file(data), problems).spec()
+    return spec, list(dict.fromkeys(problems))
+
+
+def _yaml_file(data: str | Path) -> Path:
     path = Path(data).expanduser()
-    return _Yaml(path / "data.yaml" if path.is_dir() else path).spec()
+    return path / "data.yaml" if path.is_dir() else path
 
 
 class _Yaml:
-    """A data.yaml with the lines of its keys, for messages."""
+    """A data.yaml with the lines of its keys, for messages.
 
-    def __init__(self, file: Path) -> None:
+    Args:
+        file: its path.
+        problems: takes what is wrong with it; without it the first problem is raised.
+    """
+
+    def __init__(self, file: Path, problems: list[SpecProblem] | None = None) -> None:
         self.file = file
+        self.problems = problems
         self.lines: dict[str, int] = {}
         self.values = self._parse()
 
@@ -68,10 +116,8 @@ class _Yaml:
         names = self._names()
         for split, others in (("train", ()), ("val", ("validation", "valid"))):
             if not any(key in self.values for key in (split, *others)):
-                raise DatasetError(
-                    f"{self.file}: no '{split}'; add a line such as {split}: images/{split}"
-                )
-        val = next(key for key in ("val", "validation", "valid") if key in self.values)
+                self._report("split", f"no '{split}'; add a line such as {split}: images/{split}")
+        val = next((key for key in ("val", "validation", "valid") if key in self.values), "val")
         has_test = "test" in self.values and self._test_exists(roots)
         return DatasetSpec(
             file=self.file,
@@ -113,191 +159,188 @@ class _Yaml:
         for key in keys:
             line = key.start_mark.line + 1
             if key.value in self.lines:
-                raise DatasetError(
-                    f"{self.file}:{line}: '{key.value}' is there twice, first in line "
-                    f"{self.lines[key.value]}; remove one"
+                first = self.lines[key.value]
+                self.lines[key.value] = line
+                self._report(
+                    "key",
+                    f"'{key.value}' is there twice, first in line {first}; remove one",
+                    key.value,
                 )
             self.lines[key.value] = line
         return values
 
-    def _error(self, key: str, message: str) -> DatasetError:
-        return DatasetError(f"{self.file}:{self.lines[key]}: {message}")
+    def _report(
+        self,
+        kind: SpecProblemKind,
+        message: str,
+        key: str = "",
+        place: tuple[Path, int] | None = None,
+    ) -> None:
+        """Raises a problem, or collects it: the caller then goes on with what there is.
+
+        Args:
+            kind: of the problem.
+            message: what is wrong and what to do.
+            key: the key of data.yaml whose line it is.
+            place: file and line, if not in data.yaml.
+        """
+        file, line = place or (self.file, self.lines.get(key, 0))
+        problem = SpecProblem(kind, file, line, message)
+        if self.problems is None:
+            raise DatasetError(str(problem))
+        self.problems.append(problem)
 
     def _roots(self) -> list[Path]:
         """Folders that relative paths may start from, the most likely one first."""
-        folder = Path(os.path.abspath(self.file.parent))
+        folder = absolute(self.file.parent)
         value = self.values.get("path")
         if _is_none(value):
             return [folder]
         if not isinstance(value, str):
-            raise self._error("path", "path is not a text; write one folder")
-        given = _as_path(value)
+            self._report("path", "path is not a text; write one folder", "path")
+            return [folder]
+        given = as_path(value)
         # A set: both are the same when we are in the folder of the file.
-        roots = list(dict.fromkeys(_absolute(base / given) for base in (folder, Path.cwd())))
+        roots = list(dict.fromkeys(absolute(base / given) for base in (folder, Path.cwd())))
         found = [root for root in roots if root.is_dir()]
         if not found:
             tried = " or ".join(map(str, roots))
-            raise self._error(
-                "path", f"no folder {tried}; correct path, or remove it to start at this file"
+            self._report(
+                "path",
+                f"no folder {tried}; correct path, or remove it to start at this file",
+                "path",
             )
-        return found
+        return found or [folder]
 
     def _names(self) -> tuple[str, ...]:
         """Class names from `names`, from `nc`, or from both if they agree."""
         count = self._count() if not _is_none(self.values.get("nc")) else None
+        numbered = tuple(f"class_{label}" for label in range(count or 0))
         if _is_none(self.values.get("names")):
             if count is None:
-                raise DatasetError(
-                    f"{self.file}: no 'names'; add the class names, e.g. names: [cat, dog]"
-                )
-            return tuple(f"class_{label}" for label in range(count))
+                self._report("names", "no 'names'; add the class names, e.g. names: [cat, dog]")
+            return numbered
         value = self.values["names"]
         if isinstance(value, dict):
             value = self._names_by_label(value)
+            if value is None:
+                return numbered
         if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-            raise self._error("names", "names is no list; write e.g. names: [cat, dog]")
+            self._report("names", "names is no list; write e.g. names: [cat, dog]", "names")
+            return numbered
         names = tuple(name.strip() for name in value)
         if not names:
-            raise self._error("names", "names is empty; write the class names")
+            self._report("names", "names is empty; write the class names", "names")
         for label, name in enumerate(names):
             if not name:
-                raise self._error("names", f"the name of class {label} is empty; write one")
-            if name in names[:label]:
-                raise self._error(
+                self._report("names", f"the name of class {label} is empty; write one", "names")
+            elif name in names[:label]:
+                self._report(
                     "names",
                     f"classes {names.index(name)} and {label} are both called {name!r}; rename one",
+                    "names",
                 )
         if count is not None and count != len(names):
-            raise self._error(
-                "nc", f"nc is {count} but there are {len(names)} names; correct or remove nc"
+            self._report(
+                "nc", f"nc is {count} but there are {len(names)} names; correct or remove nc", "nc"
             )
-        return names
+        return names + numbered[len(names) :]
 
-    def _names_by_label(self, value: dict[str, Any]) -> list[Any]:
+    def _names_by_label(self, value: dict[str, Any]) -> list[Any] | None:
+        """The names in the order of their labels; None if that has gaps."""
         try:
             by_label = {int(label): name for label, name in value.items()}
         except ValueError:
             by_label = {}
         if len(by_label) != len(value) or sorted(by_label) != list(range(len(value))):
-            raise self._error(
+            self._report(
                 "names",
                 f"the keys of names are {', '.join(map(str, value))}; number the classes "
                 "0, 1, 2 ... without a gap",
+                "names",
             )
+            return None
         return [by_label[label] for label in range(len(by_label))]
 
-    def _count(self) -> int:
+    def _count(self) -> int | None:
+        """The number of classes by `nc`; None if it says none."""
         try:
             count = int(self.values["nc"])
         except (TypeError, ValueError):
             count = 0
         if count < 1:
-            raise self._error("nc", "nc is not a number from 1 up; write the number of classes")
+            self._report("nc", "nc is not a number from 1 up; write the number of classes", "nc")
+            return None
         return count
 
     def _entries(self, key: str) -> list[str]:
         value = self.values[key]
         entries = value if isinstance(value, list) else [value]
         if not entries or not all(isinstance(e, str) and not _is_none(e) for e in entries):
-            raise self._error(key, f"{key} is no path; write e.g. {key}: images/{key}")
+            self._report("split", f"{key} is no path; write e.g. {key}: images/{key}", key)
+            return []
         return entries
 
     def _images(self, key: str, roots: list[Path]) -> tuple[Path, ...]:
         """The images of a split; a split of several folders has each image once."""
         found: set[Path] = set()
-        for entry in self._entries(key):
-            place = next((p for p in _candidates(entry, roots) if p.exists()), None)
+        for entry in self._entries(key) if key in self.values else ():
+            place = next((p for p in candidates(entry, roots) if p.exists()), None)
             if place is None:
-                tried = " or ".join(map(str, _candidates(entry, roots)))
+                tried = " or ".join(map(str, candidates(entry, roots)))
                 hint = ", or fetch the dataset" if "download" in self.values else ""
-                raise self._error(key, f"no folder {tried}; correct {key} or path{hint}")
+                self._report("split", f"no folder {tried}; correct {key} or path{hint}", key)
+                continue
             if place.is_dir():
-                images = set(_find_images(place))
+                images = set(find_images(place))
             elif place.suffix.lower() == ".txt":
-                images = set(_read_list(place, roots))
+                images = set(self._read_list(place, roots))
             else:
-                raise self._error(key, f"{place} is neither a folder nor a .txt list of images")
+                self._report("split", f"{place} is neither a folder nor a .txt list of images", key)
+                continue
             if not images:
-                raise self._error(
-                    key, f"no images in {place}; put some there ({_suffix_text()}) or correct {key}"
+                self._report(
+                    "split",
+                    f"no images in {place}; put some there ({suffix_text()}) or correct {key}",
+                    key,
                 )
             found |= images
         return tuple(sorted(found))
+
+    def _read_list(self, file: Path, roots: Iterable[Path]) -> Iterator[Path]:
+        """The images a .txt list names, one per line; blank lines and those with # are left out."""
+        try:
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = f"cannot be read as text ({error}); save it again"
+            self._report("list", reason, place=(file, 0))
+            return
+        for number, line in enumerate(lines, start=1):
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            path = as_path(line)
+            # `./` is relative to the list by convention; for others we look around.
+            beside = line.strip().startswith("./")
+            places = (file.parent,) if beside else (file.parent, *roots, Path())
+            tried = [absolute(place / path) for place in places]
+            found = next((candidate for candidate in tried if candidate.is_file()), None)
+            if found is None:
+                reason = f"no image {tried[0]}; correct the path or remove the line"
+            elif found.suffix.lower() not in IMAGE_SUFFIXES:
+                reason = f"{found.name} is no image; use one of {suffix_text()}"
+            else:
+                yield found
+                continue
+            self._report("list", reason, place=(file, number))
 
     def _test_exists(self, roots: list[Path]) -> bool:
         """Whether there is anything to test on: exports name a folder that was never made."""
         if _is_none(self.values["test"]):
             return False
         return all(
-            any(p.exists() for p in _candidates(entry, roots)) for entry in self._entries("test")
+            any(p.exists() for p in candidates(entry, roots)) for entry in self._entries("test")
         )
 
 
 def _is_none(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value.strip() in ("", "~", "null", "None"))
-
-
-def _as_path(text: str) -> Path:
-    """A path as written in a data.yaml, perhaps on Windows."""
-    return Path(text.strip().replace("\\", "/")).expanduser()
-
-
-def _absolute(path: Path) -> Path:
-    """The path without `..`; links stay, because labels are looked for beside the link."""
-    return Path(os.path.abspath(path))
-
-
-def _candidates(entry: str, roots: list[Path]) -> list[Path]:
-    """Where an entry may be: in each root, also without a leading `../` (Roboflow's exports)."""
-    path = _as_path(entry)
-    paths = [_absolute(root / path) for root in roots]
-    if path.parts[:1] == ("..",):
-        paths += [_absolute(root / Path(*path.parts[1:])) for root in roots]
-    return list(dict.fromkeys(paths))
-
-
-def _find_images(folder: Path) -> Iterator[Path]:
-    """All images below a folder, hidden ones left out; links to folders are followed."""
-    seen = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a link to a folder above it
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(place, name) for name in files if _is_image(name))
-
-
-def _is_image(name: str) -> bool:
-    # macOS leaves `._photo.jpg` beside photo.jpg on foreign disks.
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-
-
-def _read_list(file: Path, roots: Iterable[Path]) -> Iterator[Path]:
-    """The images a .txt list names, one per line; blank lines and those with # are left out."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{file}: cannot be read as text ({error}); save it again") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        path = _as_path(line)
-        # `./` is relative to the list by convention; for others we look around.
-        places = (file.parent,) if line.strip().startswith("./") else (file.parent, *roots, Path())
-        tried = [_absolute(place / path) for place in places]
-        found = next((candidate for candidate in tried if candidate.is_file()), None)
-        if found is None:
-            raise DatasetError(
-                f"{file}:{number}: no image {tried[0]}; correct the path or remove the line"
-            )
-        if found.suffix.lower() not in IMAGE_SUFFIXES:
-            raise DatasetError(
-                f"{file}:{number}: {found.name} is no image; use one of {_suffix_text()}"
-            )
-        yield found
-
-
-def _suffix_text() -> str:
-    return " ".join(sorted(IMAGE_SUFFIXES))

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from crispmask.data.spec import IMAGE_SUFFIXES, read_spec
+from crispmask.data.places import IMAGE_SUFFIXES
+from crispmask.data.spec import inspect_spec, read_spec
 from crispmask.errors import DatasetError
 
 IMAGES = ("images/train/b.jpg", "images/train/deep/a.PNG", "images/val/c.webp")
@@ -219,3 +220,57 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
     fails(tmp_path, f"{tmp_path / 'data.yaml'}: no such file")
     (tmp_path / "data.yaml").write_bytes(b"\xff\xd8\xff\xe0")
     fails(tmp_path, "cannot be read as text")
+
+
+def test_all_problems_are_found_and_the_rest_is_read(tmp_path: Path) -> None:
+    text = (
+        "path: gone\ntrain: [images/train, nowhere]\nval: list.txt\nnames: [a, '', a]\nnc: 4\n"
+        "train: [images/train, nowhere]\n"
+    )
+    path = write(tmp_path, text)
+    lists = tmp_path / "list.txt"
+    lists.write_text("images/val/c.webp\nimages/val/gone.jpg\ndata.yaml\n")
+    spec, problems = inspect_spec(path)
+    assert [(p.kind, p.file.name, p.line) for p in problems] == [
+        ("key", "data.yaml", 6),
+        ("path", "data.yaml", 1),
+        ("names", "data.yaml", 4),
+        ("names", "data.yaml", 4),
+        ("nc", "data.yaml", 5),
+        ("split", "data.yaml", 6),
+        ("list", "list.txt", 2),
+        ("list", "list.txt", 3),
+    ]
+    assert str(problems[-2]).startswith(f"{lists}:2: no image")
+    assert spec.names == ("a", "", "a", "class_3")
+    assert relative(spec.train, tmp_path) == ["images/train/b.jpg", "images/train/deep/a.PNG"]
+    assert relative(spec.val, tmp_path) == ["images/val/c.webp"]
+    fails(path, f"{path}:6: 'train' is there twice")  # as the first of them
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds", "names"),
+    [
+        ("names: {1: a, 2: b}\nnc: 2", ["names"], ("class_0", "class_1")),
+        ("names: {1: a, 2: b}", ["names"], ()),
+        ("names: cat", ["names"], ()),
+        ("names: []\nnc: 2", ["names", "nc"], ("class_0", "class_1")),
+        ("names: [a, b, c]\nnc: 2", ["nc"], ("a", "b", "c")),
+        ("names: [a]\nnc: none at all", ["nc"], ("a",)),
+        ("", ["names"], ()),
+    ],
+)
+def test_names_of_an_inspection(
+    tmp_path: Path, text: str, kinds: list[str], names: tuple[str, ...]
+) -> None:
+    spec, problems = inspect_spec(write(tmp_path, BASE + text))
+    assert [problem.kind for problem in problems] == kinds
+    assert spec.names == names
+
+
+def test_inspection_without_splits(tmp_path: Path) -> None:
+    spec, problems = inspect_spec(write(tmp_path, "nc: 1\ntest: []"))
+    assert spec.train == spec.val == spec.test == ()
+    assert [problem.kind for problem in problems] == ["split", "split", "split"]
+    with pytest.raises(DatasetError, match="no such file"):
+        inspect_spec(tmp_path / "gone.yaml")
