@@ -8,8 +8,8 @@ from typing import Literal
 
 from crispmask.data.coco import coco_ground_truth, write_json_atomic
 from crispmask.data.dataset import ValDataset
-from crispmask.data.index import build_index
 from crispmask.data.loader import val_loader
+from crispmask.data.scan import build_index
 from crispmask.data.spec import read_spec
 from crispmask.engine.device import usable_workers
 from crispmask.engine.evaluate import evaluate

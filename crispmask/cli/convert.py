@@ -9,7 +9,7 @@ from typing import Literal
 
 from crispmask.cli.arguments import parse
 from crispmask.data.coco import coco_ground_truth, write_json_atomic
-from crispmask.data.index import build_index
+from crispmask.data.scan import build_index
 from crispmask.data.spec import read_spec
 
 

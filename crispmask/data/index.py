@@ -1,14 +1,12 @@
 """All annotations of a split in a few flat arrays: cheap to hand to worker processes.
 
-Letters: I images, N instances, P parts, V vertices.
+Letters: I images, N instances, P parts, V vertices, Q bytes.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -16,14 +14,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from crispmask.data.images import image_size
-from crispmask.data.labels import Labels, join_problems, label_path, read_labels, scale_polygons
-from crispmask.errors import DatasetError
+from crispmask.data.labels import Labels, scale_polygons
 from crispmask.types import Polygons, Size
 
 T = TypeVar("T", bound=np.generic)
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +25,8 @@ class DatasetIndex:
     """The images of a split and their instances.
 
     Attributes:
-        paths: (I,) bytes, image paths as the file system spells them.
+        path_bytes: (Q,) uint8, image paths as the file system spells them, one after the other.
+        path_offsets: (I + 1,) int64; the path of image i is `path_offsets[i:i + 2]`.
         sizes: (I, 2) int64, (height, width) of the upright images.
         labels: (N,) int64.
         image_offsets: (I + 1,) int64; instances of image i are `image_offsets[i:i + 2]`.
@@ -40,7 +35,8 @@ class DatasetIndex:
         points: (V, 2) float32 xy in [0, 1].
     """
 
-    paths: NDArray[np.bytes_]
+    path_bytes: NDArray[np.uint8]
+    path_offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
     labels: NDArray[np.int64]
     image_offsets: NDArray[np.int64]
@@ -53,7 +49,8 @@ class DatasetIndex:
 
     def path(self, i: int) -> Path:
         """The file of image i."""
-        return Path(os.fsdecode(bytes(self.paths[i])))
+        first, end = self.path_offsets[i : i + 2].tolist()
+        return Path(os.fsdecode(self.path_bytes[first:end].tobytes()))
 
     def size(self, i: int) -> Size:
         """(height, width) of image i, upright."""
@@ -77,66 +74,44 @@ class DatasetIndex:
         return polygons, self.labels[first:end].copy()
 
 
-def build_index(
-    image_paths: Iterable[Path], num_classes: int, workers: int | None = None
-) -> DatasetIndex:
-    """Reads the header of each image and its label file.
+def index_of(paths: Sequence[str], sizes: Sequence[Size], labels: Sequence[Labels]) -> DatasetIndex:
+    """The index of images whose annotations were read.
 
     Args:
-        image_paths: images in the order of the index.
-        num_classes: labels must be below.
-        workers: threads that read; 0 reads in this one, None takes 4.
-
-    Raises:
-        DatasetError: the first problem of the first bad file, and how many more there are.
+        paths: of the images.
+        sizes: (height, width) of the upright images.
+        labels: the instances of each image.
     """
-    index, problems = scan_dataset(image_paths, num_classes, workers)
-    if problems:
-        raise DatasetError(join_problems(problems))
-    if len(index) and not len(index.labels):
-        _logger.warning(
-            "no instances in %d images: the first label file would be %s",
-            len(index),
-            label_path(index.path(0)),
-        )
-    return index
-
-
-def scan_dataset(
-    image_paths: Iterable[Path], num_classes: int, workers: int | None = None
-) -> tuple[DatasetIndex, list[str]]:
-    """What can be read of the images and label files, and a line for each problem.
-
-    An unreadable image has the size (0, 0). Arguments as in `build_index`.
-    """
-    paths = list(image_paths)
-
-    def scan(path: Path) -> tuple[Size, Labels, list[str]]:
-        labels, problems = read_labels(label_path(path), num_classes)
-        try:
-            return image_size(path), labels, problems
-        except DatasetError as error:
-            return (0, 0), labels, [str(error), *problems]
-
-    # Threads, not processes: most of the time is waiting for files, and processes would need a
-    # main guard in the scripts of users.
-    threads = 4 if workers is None else workers
-    if threads > 1:
-        with ThreadPoolExecutor(threads) as pool:
-            scanned = list(pool.map(scan, paths))
-    else:
-        scanned = [scan(path) for path in paths]
-    found = [labels for _, labels, _ in scanned]
-    index = DatasetIndex(
-        paths=np.array([os.fsencode(path) for path in paths] or [b""])[: len(paths)],
-        sizes=np.array([size for size, _, _ in scanned], dtype=np.int64).reshape(-1, 2),
-        labels=_join([labels.labels for labels in found], np.zeros(0, dtype=np.int64)),
-        image_offsets=_offsets([len(labels) for labels in found]),
-        part_offsets=_chain([labels.part_offsets for labels in found]),
-        point_offsets=_chain([labels.point_offsets for labels in found]),
-        points=_join([labels.points for labels in found], np.zeros((0, 2), dtype=np.float32)),
+    encoded = [os.fsencode(path) for path in paths]
+    return DatasetIndex(
+        path_bytes=np.frombuffer(b"".join(encoded), dtype=np.uint8),
+        path_offsets=offsets_of([len(path) for path in encoded]),
+        sizes=np.array(sizes, dtype=np.int64).reshape(-1, 2),
+        labels=_join([found.labels for found in labels], np.zeros(0, dtype=np.int64)),
+        image_offsets=offsets_of([len(found) for found in labels]),
+        part_offsets=_chain([found.part_offsets for found in labels]),
+        point_offsets=_chain([found.point_offsets for found in labels]),
+        points=_join([found.points for found in labels], np.zeros((0, 2), dtype=np.float32)),
     )
-    return index, [problem for _, _, problems in scanned for problem in problems]
+
+
+def join_indexes(indexes: Sequence[DatasetIndex]) -> DatasetIndex:
+    """The images of several indexes, one index after the other."""
+    return DatasetIndex(
+        path_bytes=_join([index.path_bytes for index in indexes], np.zeros(0, dtype=np.uint8)),
+        path_offsets=_chain([index.path_offsets for index in indexes]),
+        sizes=_join([index.sizes for index in indexes], np.zeros((0, 2), dtype=np.int64)),
+        labels=_join([index.labels for index in indexes], np.zeros(0, dtype=np.int64)),
+        image_offsets=_chain([index.image_offsets for index in indexes]),
+        part_offsets=_chain([index.part_offsets for index in indexes]),
+        point_offsets=_chain([index.point_offsets for index in indexes]),
+        points=_join([index.points for index in indexes], np.zeros((0, 2), dtype=np.float32)),
+    )
+
+
+def offsets_of(counts: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each of several runs of this length begins, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
 
 
 def _join(arrays: Sequence[NDArray[T]], empty: NDArray[T]) -> NDArray[T]:
@@ -144,9 +119,5 @@ def _join(arrays: Sequence[NDArray[T]], empty: NDArray[T]) -> NDArray[T]:
 
 
 def _chain(offsets: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Offsets of files, each from 0, as offsets into their concatenation."""
-    return _offsets(np.concatenate([np.diff(o) for o in offsets]) if offsets else [])
-
-
-def _offsets(counts: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+    """Offsets of several arrays, each from 0, as offsets into their concatenation."""
+    return offsets_of(np.concatenate([np.diff(o) for o in offsets]) if offsets else [])

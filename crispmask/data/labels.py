@@ -70,19 +70,6 @@ def scale_polygons(
     return tuple(tuple(parts[a:b]) for a, b in pairwise(groups))
 
 
-def label_path(image: Path) -> Path:
-    """The label file of an image: the last folder `images` becomes `labels`, the suffix .txt.
-
-    Without such a folder it lies beside the image.
-    """
-    parts = list(image.parts[:-1])
-    for i in reversed(range(len(parts))):
-        if parts[i] == "images":
-            parts[i] = "labels"
-            break
-    return Path(*parts, f"{image.stem}.txt")
-
-
 def parse_label_file(path: Path, num_classes: int) -> Labels:
     """The instances of a label file; a missing or empty one has none.
 

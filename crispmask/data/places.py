@@ -34,8 +34,8 @@ def candidates(entry: str, roots: list[Path]) -> list[Path]:
     return list(dict.fromkeys(paths))
 
 
-def find_images(folder: Path) -> Iterator[Path]:
-    """All images below a folder, hidden ones left out; links to folders are followed."""
+def find_images(folder: Path) -> Iterator[str]:
+    """Paths of all images below a folder, hidden ones left out; links to folders are followed."""
     seen = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -44,7 +44,7 @@ def find_images(folder: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(place, name) for name in files if _is_image(name))
+        yield from (os.path.join(place, name) for name in files if _is_image(name))
 
 
 def _is_image(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
+from crispmask.data.paths import NO_IMAGES, ImagePaths, sorted_paths
 from crispmask.data.places import (
     IMAGE_SUFFIXES,
     absolute,
@@ -36,9 +38,9 @@ class DatasetSpec:
     file: Path
     root: Path
     names: tuple[str, ...]
-    train: tuple[Path, ...]
-    val: tuple[Path, ...]
-    test: tuple[Path, ...] = ()
+    train: ImagePaths
+    val: ImagePaths
+    test: ImagePaths = NO_IMAGES
 
 
 SpecProblemKind = Literal["key", "path", "names", "nc", "split", "list"]
@@ -125,7 +127,7 @@ class _Yaml:
             names=names,
             train=self._images("train", roots),
             val=self._images(val, roots),
-            test=self._images("test", roots) if has_test else (),
+            test=self._images("test", roots) if has_test else NO_IMAGES,
         )
 
     def _parse(self) -> dict[str, Any]:
@@ -281,9 +283,9 @@ class _Yaml:
             return []
         return entries
 
-    def _images(self, key: str, roots: list[Path]) -> tuple[Path, ...]:
+    def _images(self, key: str, roots: list[Path]) -> ImagePaths:
         """The images of a split; a split of several folders has each image once."""
-        found: set[Path] = set()
+        found: set[str] = set()
         for entry in self._entries(key) if key in self.values else ():
             place = next((p for p in candidates(entry, roots) if p.exists()), None)
             if place is None:
@@ -305,9 +307,9 @@ class _Yaml:
                     key,
                 )
             found |= images
-        return tuple(sorted(found))
+        return sorted_paths(found)
 
-    def _read_list(self, file: Path, roots: Iterable[Path]) -> Iterator[Path]:
+    def _read_list(self, file: Path, roots: Iterable[Path]) -> Iterator[str]:
         """The images a .txt list names, one per line; blank lines and those with # are left out."""
         try:
             lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -316,18 +318,18 @@ class _Yaml:
             self._report("list", reason, place=(file, 0))
             return
         for number, line in enumerate(lines, start=1):
-            if not line.strip() or line.lstrip().startswith("#"):
+            text = line.strip().replace("\\", "/")
+            if not text or text.startswith("#"):
                 continue
-            path = as_path(line)
             # `./` is relative to the list by convention; for others we look around.
-            beside = line.strip().startswith("./")
-            places = (file.parent,) if beside else (file.parent, *roots, Path())
-            tried = [absolute(place / path) for place in places]
-            found = next((candidate for candidate in tried if candidate.is_file()), None)
+            places = [file.parent] if text.startswith("./") else [file.parent, *roots, Path()]
+            path = os.path.expanduser(text)  # as text: a list may name very many
+            tried = [os.path.abspath(os.path.join(place, path)) for place in places]
+            found = next((candidate for candidate in tried if os.path.isfile(candidate)), None)
             if found is None:
                 reason = f"no image {tried[0]}; correct the path or remove the line"
-            elif found.suffix.lower() not in IMAGE_SUFFIXES:
-                reason = f"{found.name} is no image; use one of {suffix_text()}"
+            elif os.path.splitext(found)[1].lower() not in IMAGE_SUFFIXES:
+                reason = f"{os.path.basename(found)} is no image; use one of {suffix_text()}"
             else:
                 yield found
                 continue

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
 
+from crispmask.data.processes import usable_cpus
 from crispmask.errors import ConfigError
 
 Precision = Literal["32", "bf16", "16"]
@@ -70,9 +70,7 @@ def make_fabric(device: str, precision: Precision) -> Fabric:
 
 def usable_workers(workers: int) -> int:
     """At most one loading process per CPU this process may use; more only wait for each other."""
-    # Containers and job queues lend fewer CPUs than the machine has; only Linux tells.
-    lent = getattr(os, "sched_getaffinity", None)
-    return min(workers, len(lent(0)) if lent else os.cpu_count() or 1)
+    return min(workers, usable_cpus())
 
 
 def describe_device(device: torch.device) -> str:

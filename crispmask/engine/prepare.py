@@ -8,8 +8,9 @@ from typing import Any, cast
 from lightning_fabric import Fabric
 
 from crispmask.data.dataset import TrainDataset, ValDataset
-from crispmask.data.index import DatasetIndex, build_index
+from crispmask.data.index import DatasetIndex
 from crispmask.data.loader import BatchLoader, TrainSampler, train_loader, val_loader
+from crispmask.data.scan import build_index
 from crispmask.data.spec import DatasetSpec
 from crispmask.engine.annotations import load_annotations, reuse_annotations, write_annotations
 from crispmask.engine.device import usable_workers

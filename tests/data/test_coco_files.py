@@ -11,8 +11,9 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from crispmask.data.coco import coco_ground_truth, write_json_atomic
-from crispmask.data.index import DatasetIndex, build_index
+from crispmask.data.index import DatasetIndex
 from crispmask.data.rings import format_label_line
+from crispmask.data.scan import build_index
 from crispmask.data.spec import read_spec
 from crispmask.geometry.raster import rasterise
 from crispmask.types import Part, Polygons, Size

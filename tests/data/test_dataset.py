@@ -8,7 +8,8 @@ import pytest
 from crispmask.config import AugmentConfig
 from crispmask.data.dataset import TrainDataset, ValDataset, load_sample
 from crispmask.data.images import read_image
-from crispmask.data.index import DatasetIndex, build_index
+from crispmask.data.index import DatasetIndex
+from crispmask.data.scan import build_index
 from crispmask.data.spec import read_spec
 from crispmask.geometry.polygons import polygons_to_boxes
 from crispmask.types import Sample

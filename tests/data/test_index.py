@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import logging
 import pickle
+from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from crispmask.data.index import build_index, scan_dataset
-from crispmask.data.labels import label_path, parse_label_file
+from crispmask.data import scan
+from crispmask.data.labels import parse_label_file
+from crispmask.data.paths import label_path
+from crispmask.data.processes import ProcessDiedError
+from crispmask.data.scan import build_index, scan_dataset
 from crispmask.data.spec import read_spec
 from crispmask.errors import DatasetError
 
@@ -54,6 +59,39 @@ def test_index_has_what_the_files_have(images: list[Path], workers: int | None) 
         for parts, others in zip(polygons, expected.polygons(size), strict=True):
             for part, other in zip(parts, others, strict=True):
                 np.testing.assert_array_equal(part, other)
+
+
+def test_processes_read_what_this_one_reads(
+    images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label_path(images[1]).write_text("0 1 2\n")
+    images[3].unlink()
+    expected, problems = scan_dataset(images * 3, 3, workers=0)
+    monkeypatch.setattr(scan, "_FEW", 0)
+    monkeypatch.setattr(scan, "_CHUNK", 5)
+    calls: list[tuple[int, int]] = []
+    index, found = scan_dataset(images * 3, 3, 2, lambda done, total: calls.append((done, total)))
+    assert found == problems
+    assert len(found) == 6
+    assert calls == [(5, 12), (10, 12), (12, 12)]
+    for field in fields(index):
+        actual, wanted = getattr(index, field.name), getattr(expected, field.name)
+        np.testing.assert_array_equal(actual, wanted)
+        assert actual.dtype == wanted.dtype
+
+
+def test_a_process_that_dies_names_the_images(
+    images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> Iterator[None]:
+        raise ProcessDiedError(-9)
+        yield
+
+    monkeypatch.setattr(scan, "map_in_processes", die)
+    with pytest.raises(DatasetError, match="ended with code -9") as caught:
+        build_index(images, 3)
+    assert str(caught.value).startswith(f"{images[0]}: ")
+    assert str(images[3]) in str(caught.value)
 
 
 def test_annotation_is_in_pixels_of_the_size_asked_for(images: list[Path]) -> None:

@@ -7,7 +7,6 @@ import pytest
 
 from crispmask.data.labels import (
     Labels,
-    label_path,
     parse_label_file,
     read_labels,
 )
@@ -21,20 +20,6 @@ def parse(tmp_path: Path, text: str, num_classes: int = 3) -> Labels:
     path = tmp_path / "a.txt"
     path.write_bytes(text.encode())
     return parse_label_file(path, num_classes)
-
-
-@pytest.mark.parametrize(
-    ("image", "label"),
-    [
-        ("data/images/train/a.jpg", "data/labels/train/a.txt"),
-        ("images/set/images/a.b.PNG", "images/set/labels/a.b.txt"),
-        ("data/photos/a.jpg", "data/photos/a.txt"),
-        ("my_images/images.jpg", "my_images/images.txt"),
-        ("/x/train/images/deep/a.jpeg", "/x/train/labels/deep/a.txt"),
-    ],
-)
-def test_label_path(image: str, label: str) -> None:
-    assert label_path(Path(image)) == Path(label)
 
 
 def test_rows_become_polygons(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import torch
 
 from crispmask.config import AugmentConfig
 from crispmask.data.dataset import TrainDataset, ValDataset
-from crispmask.data.index import build_index
 from crispmask.data.loader import BatchLoader, TrainSampler, train_loader, val_loader
+from crispmask.data.scan import build_index
 from crispmask.data.spec import read_spec
 from crispmask.errors import DatasetError
 from crispmask.types import Batch

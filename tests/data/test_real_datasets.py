@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from crispmask.data.images import read_image
-from crispmask.data.index import build_index
+from crispmask.data.scan import build_index
 from crispmask.data.spec import read_spec
 
 COUNTS = {

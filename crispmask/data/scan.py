@@ -1,0 +1,103 @@
+"""Reading the images and label files of a split into an index."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from crispmask.data.images import image_size
+from crispmask.data.index import DatasetIndex, index_of, join_indexes
+from crispmask.data.labels import join_problems, read_labels
+from crispmask.data.paths import label_path, label_text, texts_of
+from crispmask.data.processes import ProcessDiedError, map_in_processes, usable_cpus
+from crispmask.errors import DatasetError
+from crispmask.types import Size
+
+OnProgress = Callable[[int, int], None]
+"""Called with the images that are done and all there are."""
+
+_CHUNK = 256
+"""Images a process reads at a time: many enough to be worth the way, few enough for a bar."""
+
+_FEW = 2000
+"""Images up to which starting processes takes longer than reading."""
+
+_logger = logging.getLogger(__name__)
+
+
+def build_index(
+    image_paths: Iterable[Path],
+    num_classes: int,
+    workers: int | None = None,
+    on_progress: OnProgress = lambda done, total: None,
+) -> DatasetIndex:
+    """Reads the header of each image and its label file.
+
+    Args:
+        image_paths: images in the order of the index.
+        num_classes: labels must be below.
+        workers: processes that read; 0 reads in this one, None takes all cores.
+        on_progress: called now and then.
+
+    Raises:
+        DatasetError: the first problem of the first bad file, and how many more there are.
+    """
+    index, problems = scan_dataset(image_paths, num_classes, workers, on_progress)
+    if problems:
+        raise DatasetError(join_problems(problems))
+    if len(index) and not len(index.labels):
+        _logger.warning(
+            "no instances in %d images: the first label file would be %s",
+            len(index),
+            label_path(index.path(0)),
+        )
+    return index
+
+
+def scan_dataset(
+    image_paths: Iterable[Path],
+    num_classes: int,
+    workers: int | None = None,
+    on_progress: OnProgress = lambda done, total: None,
+) -> tuple[DatasetIndex, list[str]]:
+    """What can be read of the images and label files, and a line for each problem.
+
+    An unreadable image has the size (0, 0). Arguments as in `build_index`.
+    """
+    texts = texts_of(image_paths)
+    jobs = [(texts[i : i + _CHUNK], num_classes) for i in range(0, len(texts), _CHUNK)]
+    if len(texts) <= _FEW:
+        workers = 0
+    elif workers is None:
+        workers = usable_cpus()
+    indexes, problems = [], []
+    try:
+        for index, found in map_in_processes(scan_files, jobs, workers):
+            indexes.append(index)
+            problems += found
+            on_progress(min(len(indexes) * _CHUNK, len(texts)), len(texts))
+    except ProcessDiedError as error:
+        first, *_, last = jobs[len(indexes)][0] * 2
+        raise DatasetError(
+            f"{first}: a process ended with code {error.code} between this image and {last}; "
+            "free some memory, or find the one it cannot read and remove it"
+        ) from error
+    return join_indexes(indexes), problems
+
+
+def scan_files(job: tuple[Sequence[str], int]) -> tuple[DatasetIndex, list[str]]:
+    """Reads images, given as paths and the number of classes, in this process."""
+    paths, num_classes = job
+    sizes: list[Size] = []
+    labels, problems = [], []
+    for path in paths:
+        found, wrong = read_labels(Path(label_text(path)), num_classes)
+        try:
+            sizes.append(image_size(path))
+        except DatasetError as error:
+            sizes.append((0, 0))
+            problems.append(str(error))
+        labels.append(found)
+        problems += wrong
+    return index_of(paths, sizes, labels), problems
