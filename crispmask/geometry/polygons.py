@@ -7,11 +7,14 @@ several parts. V counts the vertices of a part, N the instances.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crispmask.types import Part, Polygons, Size
+
+T = TypeVar("T", bound=np.floating[Any])
 
 
 def part_area(part: Part) -> float:
@@ -164,7 +167,7 @@ def _cut(ring: Part, axis: int, limit: float, side: int) -> list[Part]:
     order = np.argsort(along, kind="stable").reshape(-1, 2)
     partner = np.empty(len(along), dtype=np.int64)  # of each start, then of each end
     partner[order] = order[:, ::-1]
-    return [_without_repeats(ring) for ring in _link(chains, partner.tolist())]
+    return [without_repeats(ring) for ring in _link(chains, partner.tolist())]
 
 
 def _border_points(
@@ -202,6 +205,6 @@ def _link(chains: list[Part], partner: list[int]) -> list[Part]:
     return rings
 
 
-def _without_repeats(ring: Part) -> Part:
-    """The ring without points equal to their predecessor."""
+def without_repeats(ring: NDArray[T]) -> NDArray[T]:
+    """The ring (V, 2) without points equal to their predecessor."""
     return ring[(ring != np.roll(ring, 1, axis=0)).any(axis=1)]

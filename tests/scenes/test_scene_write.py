@@ -201,7 +201,7 @@ def test_record_names_the_generator(small: Path) -> None:
     record = json.loads((small / "sample.json").read_text(encoding="utf-8"))
     files = record.pop("files")
     assert record == {
-        "num_images": 12, "imgsz": 96, "seed": 3, "val_fraction": 0.25, "generator": 1
+        "num_images": 12, "imgsz": 96, "seed": 3, "val_fraction": 0.25, "generator": 2
     }  # fmt: skip
     assert len(files) == 2 * 12 + 1
 

@@ -21,7 +21,7 @@ from crispmask.data.scenes.shapes import CLASS_NAMES
 from crispmask.errors import ConfigError, DatasetError
 from crispmask.types import Sample
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Goes up whenever the same arguments give other labels or images."""
 
 _RECORD = "sample.json"
