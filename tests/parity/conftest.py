@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -53,6 +54,47 @@ CASES = (
     Case("proj_rtmdet_ins_tiny", "rtmdet-ins", "tiny", 3),
     Case("rtmdet-ins_tiny", "rtmdet-ins", "tiny", 80),
 )
+
+
+MEASURED: dict[str, dict[str, float]] = defaultdict(dict)
+"""Largest difference of each quantity by configuration, filled while the tests run."""
+
+COLUMNS = {
+    "features": "features / std",
+    "outputs": "raw outputs / std",
+    "scores": "scores",
+    "boxes": "boxes, px",
+    "1 - IoU": "masks, 1 - IoU",
+    "losses": "losses, relative",
+    "module gradients": "gradient norms of modules, relative",
+    "parameter gradients": "of parameters, relative",
+    "norm statistics": "norm statistics / std",
+    "targets": "targets and assignments that differ",
+}
+
+
+def measure(case: Case, quantity: str, difference: float) -> float:
+    """Notes a difference for the table at the end of the run; returns it."""
+    row = MEASURED[case.name]
+    row[quantity] = max(float(difference), row.get(quantity, 0.0))
+    return float(difference)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints what `-m parity` measured, the table of benchmarks/parity.md."""
+    if not MEASURED or terminalreporter.config.option.markexpr != "parity":
+        return
+    terminalreporter.write_line("")
+    for row in [
+        ["configuration", *COLUMNS.values()],
+        ["---"] * (len(COLUMNS) + 1),
+        *([name, *(_cell(row.get(key)) for key in COLUMNS)] for name, row in MEASURED.items()),
+    ]:
+        terminalreporter.write_line(f"| {' | '.join(row)} |")
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else "0" if value == 0 else f"{value:.1e}"
 
 
 @cache

@@ -17,6 +17,10 @@ from crispmask.models.rtmdet_ins.config import NUM_KERNEL_WEIGHTS, NUM_PROTOTYPE
 NUM_CONVS = 2
 """3x3 convolutions before each prediction."""
 
+SHARED_MOMENTUM = 1 - (1 - 0.1) ** 2
+"""Momentum of the norms that class and box branch share: both branches of the published models
+pass them, which takes the usual step of 0.1 twice. Here they are passed once."""
+
 
 class Predictions(NamedTuple):
     """What a level predicts at each prior.
@@ -53,7 +57,10 @@ class Head(nn.Module):
             nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(NUM_CONVS)
         )
         self.shared_norms = nn.ModuleList(
-            nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(NUM_CONVS)) for _ in levels
+            nn.ModuleList(
+                nn.BatchNorm2d(channels, momentum=SHARED_MOMENTUM) for _ in range(NUM_CONVS)
+            )
+            for _ in levels
         )
         self.kernel_convs = nn.ModuleList(
             nn.Sequential(*(ConvNormAct(channels, channels) for _ in range(NUM_CONVS)))
