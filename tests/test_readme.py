@@ -147,6 +147,7 @@ def test_model_table() -> None:
             str(row.neck_channels),
             str(row.mask_channels),
             f"{row.parameters / 1e6:.1f} M",
+            f"{row.flops / 1e9:.0f}",
             str(row.batch),
         ]
         for row in list_models()

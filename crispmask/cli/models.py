@@ -25,11 +25,11 @@ def models(argv: Sequence[str], prog: str) -> int:
 
 
 def print_models() -> None:
-    """Prints the table; parameters are counted with 80 classes."""
+    """Prints the table; parameters and FLOPs are counted with 80 classes."""
     table = Table()
     for name in ("architecture", "model", "backbone"):
         table.add_column(name, no_wrap=True)
-    for name in ("neck", "masks", "parameters", "batch"):
+    for name in ("neck", "masks", "parameters", "GFLOPs", "batch"):
         table.add_column(name, justify="right")
     previous = ""
     for row in list_models():
@@ -43,11 +43,13 @@ def print_models() -> None:
             str(row.neck_channels),
             str(row.mask_channels),
             f"{row.parameters / 1e6:.1f} M",
+            f"{row.flops / 1e9:.0f}",
             str(row.batch),
         )
     console = Console()
     console.print(table)
     console.print(
-        "neck and masks: channels of the pyramid and of the mask features; parameters with "
-        "80 classes; batch: images per step of --batch auto. nano and tiny name the same row."
+        "neck and masks: channels of the pyramid and of the mask features; parameters and "
+        "GFLOPs with 80 classes, of one 640 px image, a multiply-add counted as 2; batch: images "
+        "per step of --batch auto. nano and tiny name the same row."
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from crispmask.errors import ConfigError
 from crispmask.models.build import ModelSpec, build_network
@@ -40,6 +43,33 @@ def test_parameters_of_the_table(row) -> None:
     with torch.device("meta"):
         network = build_network(ModelSpec(row.architecture, row.model, 80))
     assert sum(p.numel() for p in network.parameters()) == row.parameters
+
+
+@pytest.mark.parametrize("row", list_models(), ids=lambda r: f"{r.architecture}-{r.model}")
+def test_flops_of_the_table(row) -> None:
+    with torch.device("meta"):
+        network = build_network(ModelSpec(row.architecture, row.model, 80)).eval()
+        images = torch.empty(1, 3, 640, 640, dtype=torch.uint8)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            outputs = network(images)
+        assert counter.get_total_flops() == row.flops
+        D, h, w = outputs.mask_features.shape[1:]
+    by_hand = {
+        "parameters, M": f"{row.parameters / 1e6:.1f}",
+        "GFLOPs": f"{row.flops / 1e9:.0f}",
+        "cells or priors": str(sum(x[0, 0].numel() for x in outputs.class_logits)),
+        "weights of a mask kernel": str(outputs.kernels[0].shape[1]),
+        "stride of the mask features": str(640 // w),
+        # A kernel of SOLOv2 is one 1x1 convolution of D channels, one of RTMDet-Ins three.
+        "GFLOPs of 100 masks, not counted above": (
+            f"{100 * 2 * h * w * (D if row.architecture == 'solov2' else 80 + 64 + 8) / 1e9:.2f}"
+        ),
+    }
+    sizes = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text().split("## Sizes")[1]
+    column = [(r.architecture, r.model) for r in list_models()].index((row.architecture, row.model))
+    for name, value in by_hand.items():
+        cells = sizes.split(f"| {name} |")[1].splitlines()[0].split("|")
+        assert cells[column].strip() == value, name
 
 
 def test_nano_and_tiny_name_the_same_row() -> None:
