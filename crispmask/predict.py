@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from crispmask.config import DecodeConfig
 from crispmask.data.images import read_image
-from crispmask.errors import CrispmaskError, SourceError, WeightsError
+from crispmask.errors import CrispmaskError, SourceError
 from crispmask.geometry.letterbox import fit_size, pad_image, resize_image, round_up
 from crispmask.models.build import ModelSpec, build_network
+from crispmask.models.checkpoint import read_checkpoint
 from crispmask.models.detections import to_instances
+from crispmask.models.files import local_path, write_file
+from crispmask.models.fill import fill
 from crispmask.models.interface import Network
-from crispmask.models.mmdet import convert_state, read_classes
-from crispmask.models.weights import apply_weights, load_compatible, read_file
+from crispmask.models.weights import apply_weights
 from crispmask.types import Instances, Size
 
 Image = NDArray[np.uint8]
@@ -54,6 +56,24 @@ class Model:
         """Moves the network; returns the same model."""
         self.network.to(device)
         return self
+
+    def save(self, path: str | Path) -> None:
+        """Writes a checkpoint that `crispmask.load` reads.
+
+        Args:
+            path: a name that ends in `.safetensors` gets that format, any other that of
+                torch.save.
+        """
+        content = {
+            "architecture": self.spec.architecture,
+            "model": self.spec.model,
+            "num_classes": self.spec.num_classes,
+            "class_names": list(self.names),
+            "imgsz": self.imgsz,
+            "network": self.spec.to_dict(),
+            "state_dict": self.network.state_dict(),
+        }
+        write_file(Path(path), content)
 
     def predict(
         self,
@@ -163,30 +183,18 @@ def load(
 
     Args:
         path: a checkpoint of this package, which describes itself, or of MMDetection 3.x.
-        architecture: of an MMDetection checkpoint.
-        model: its size or official layout.
+        architecture: of an MMDetection checkpoint; found by its tensors if left out.
+        model: its size or official layout; likewise.
         device: where the network shall live.
 
     Raises:
-        WeightsError: not readable, or of another model.
+        WeightsError: not readable, of another model, or a tensor of it has no place here.
     """
-    path = Path(path)
-    content = read_file(path)
-    if content.get("format") == "crispmask":
-        spec = ModelSpec.from_dict(content["network"])
-        names = tuple(content["class_names"])
-        imgsz, state = int(content["imgsz"]), content["state_dict"]
-    else:
-        if architecture is None or model is None:
-            raise WeightsError(
-                f"{path}: not a crispmask checkpoint; for one of MMDetection give "
-                "its architecture and model"
-            )
-        state = convert_state(content.get("state_dict", {}), architecture)
-        names = read_classes(path, content, architecture)
-        spec, imgsz = ModelSpec(architecture, model, len(names)), DEFAULT_IMGSZ
+    checkpoint = read_checkpoint(local_path(path))
+    spec = checkpoint.find_spec(architecture, model)
     network = build_network(spec)
-    load_compatible(network, state, str(path), strict=True)
+    fill(network, checkpoint)
+    names, imgsz = checkpoint.class_names, checkpoint.imgsz or DEFAULT_IMGSZ
     return Model(network.eval().to(device), spec, names, imgsz)
 
 

@@ -2,44 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from crispmask.errors import WeightsError
-
-FORMAT = "crispmask"
-VERSION = 1
-
-REQUIRED = (
-    "architecture",
-    "model",
-    "num_classes",
-    "class_names",
-    "imgsz",
-    "network",
-    "state_dict",
-)
-"""Keys without which a checkpoint cannot be used."""
-
-
-def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a checkpoint; an interruption leaves the file that was there before.
-
-    Args:
-        path: file to write; its folder is made if it is missing.
-        content: what `load_checkpoint` gives back, without format and version.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        torch.save({"format": FORMAT, "version": VERSION, **content}, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+from crispmask.models.files import FORMAT, check_own
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -59,13 +28,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise WeightsError(f"{path}: not a checkpoint of crispmask; give a best.pt or last.pt")
-    if content.get("version", 0) > VERSION:
-        raise WeightsError(
-            f"{path}: written by a newer crispmask (format {content['version']}, "
-            f"this one reads {VERSION}); update crispmask"
-        )
-    if missing := [key for key in REQUIRED if key not in content]:
-        raise WeightsError(f"{path}: damaged, it lacks {', '.join(missing)}; train it again")
+    check_own(path, content)
     return content
 
 

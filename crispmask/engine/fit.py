@@ -13,7 +13,7 @@ from rich.console import Console
 
 from crispmask.config import TrainConfig
 from crispmask.data.spec import read_spec
-from crispmask.engine.checkpoint import load_checkpoint, save_checkpoint
+from crispmask.engine.checkpoint import load_checkpoint
 from crispmask.engine.device import make_fabric, peak_memory_mb
 from crispmask.engine.evaluate import Evaluation, evaluate
 from crispmask.engine.log import ResultsCsv, TensorBoard
@@ -28,6 +28,7 @@ from crispmask.engine.train_epoch import EpochLog, StepLog, train_epoch
 from crispmask.engine.workdir import choose_work_dir
 from crispmask.errors import ConfigError
 from crispmask.models.build import ModelSpec
+from crispmask.models.files import write_file
 from crispmask.types import Batch
 
 log = logging.getLogger(__name__)
@@ -138,7 +139,7 @@ def _train(run: Run, job: _Job) -> Evaluation | None:
             row |= _validation_row(evaluation, seconds)
             if run.best_map is None or evaluation.metrics.mask.map50_95 >= run.best_map:
                 best, run.best_map = evaluation, evaluation.metrics.mask.map50_95
-                save_checkpoint(work_dir.best, _content(run, job, evaluation.metrics.to_json()))
+                write_file(work_dir.best, _content(run, job, evaluation.metrics.to_json()))
         row["memory_mb"] = peak_memory_mb(run.fabric.device)
         job.results.add(row)
         job.board.add({key: value for key, value in row.items() if key != "epoch"}, run.step)
@@ -262,4 +263,4 @@ def _content(run: Run, job: _Job, metrics: dict[str, Any]) -> dict[str, Any]:
 
 def _save_last(run: Run, job: _Job, metrics: dict[str, Any]) -> None:
     content = _content(run, job, metrics)
-    save_checkpoint(job.settings.work_dir.last, {**content, "training": training_state(run)})
+    write_file(job.settings.work_dir.last, {**content, "training": training_state(run)})

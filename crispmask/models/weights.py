@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import timm
-import torch
-from torch import Tensor
 
 from crispmask.errors import WeightsError
+from crispmask.models.checkpoint import read_checkpoint
+from crispmask.models.files import local_path
+from crispmask.models.fill import fill
 from crispmask.models.interface import Network
-from crispmask.models.mmdet import convert_state
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +40,15 @@ def apply_weights(network: Network[Any], weights: str | None, architecture: str)
             "--weights coco: COCO weights are not fetched; download the checkpoint from "
             "MMDetection's model zoo and give its path as --weights"
         )
-    return load_compatible(network, read_state(Path(weights), architecture), weights)
+    checkpoint = read_checkpoint(local_path(weights))
+    if checkpoint.architecture != architecture:
+        raise WeightsError(
+            f"{weights}: weights of {checkpoint.architecture}; "
+            f"train with --architecture {checkpoint.architecture}"
+        )
+    line = fill(network, checkpoint, other_classes=True)
+    log.info(line)
+    return line
 
 
 def load_imagenet(network: Network[Any]) -> str:
@@ -74,75 +80,3 @@ def load_imagenet(network: Network[Any]) -> str:
         )
     backbone.load_state_dict({f"body.{key}": value for key, value in state.items()})
     return f"ImageNet weights of {backbone.name} in the backbone"
-
-
-def read_file(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint, read without executing anything in it.
-
-    Raises:
-        WeightsError: no such file, damaged, or not a checkpoint.
-    """
-    if not path.is_file():
-        raise WeightsError(
-            f"{path}: no such file; --weights is imagenet, none or the path of a checkpoint"
-        )
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises pickle, zip and runtime errors for bad files
-        raise WeightsError(
-            f"{path}: not a readable checkpoint ({str(error).splitlines()[0][:120]})"
-        ) from error
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path}: not a checkpoint but a {type(content).__name__}")
-    return content
-
-
-def read_state(path: Path, architecture: str) -> dict[str, Tensor]:
-    """The weights of a checkpoint of this package or of MMDetection 3.x, under our names."""
-    content = read_file(path)
-    state = content.get("state_dict")
-    if not isinstance(state, Mapping):
-        raise WeightsError(f"{path}: a checkpoint without state_dict")
-    if content.get("format") == "crispmask":
-        if content["architecture"] != architecture:
-            raise WeightsError(
-                f"{path}: weights of {content['architecture']}; "
-                f"train with --architecture {content['architecture']}"
-            )
-        return dict(state)
-    return convert_state(state, architecture)
-
-
-def load_compatible(
-    network: Network[Any], state: Mapping[str, Tensor], source: str, strict: bool = False
-) -> str:
-    """Fills a network with every tensor of the same name and shape.
-
-    Args:
-        network: the network, changed in place.
-        state: tensors under our names.
-        source: where they come from, for messages.
-        strict: if not, the layers that depend on the number of classes may differ; they keep
-            their random values, which the returned line says.
-
-    Raises:
-        WeightsError: another tensor is missing or of another shape.
-    """
-    own = network.state_dict()
-    skipped = [
-        key for key, value in own.items() if key not in state or state[key].shape != value.shape
-    ]
-    foreign = [key for key in skipped if strict or "class_logits" not in key]
-    if foreign:
-        key = foreign[0]
-        found = f"has shape {tuple(state[key].shape)}" if key in state else "is missing"
-        raise WeightsError(
-            f"{source}: {key} {found}, {tuple(own[key].shape)} expected; "
-            "the file is of another model size"
-        )
-    network.load_state_dict({key: own[key] if key in skipped else state[key] for key in own})
-    line = f"weights of {source}"
-    if skipped:
-        line += f"; {len(skipped)} tensors of the class predictions start at random"
-    log.info(line)
-    return line

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from crispmask.engine.checkpoint import REQUIRED, find_last, load_checkpoint, save_checkpoint
+from crispmask.engine.checkpoint import find_last, load_checkpoint
 from crispmask.errors import WeightsError
+from crispmask.models.files import REQUIRED, write_file
 
 
 def _content() -> dict[str, Any]:
@@ -16,7 +17,7 @@ def _content() -> dict[str, Any]:
 
 def test_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "weights" / "best.pt"
-    save_checkpoint(path, _content())
+    write_file(path, _content())
     loaded = load_checkpoint(path)
     assert (loaded["format"], loaded["version"]) == ("crispmask", 1)
     assert torch.equal(loaded["state_dict"]["weight"], torch.arange(3.0))
@@ -25,7 +26,7 @@ def test_round_trip(tmp_path: Path) -> None:
 
 def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "last.pt"
-    save_checkpoint(path, _content())
+    write_file(path, _content())
 
     def interrupted(content: object, file: Path) -> None:
         file.write_bytes(b"half")
@@ -33,7 +34,7 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(torch, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        save_checkpoint(path, {})
+        write_file(path, {})
     assert load_checkpoint(path)["version"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
 
@@ -44,7 +45,7 @@ class _Foreign:
 
 def test_each_bad_file_gives_one_line(tmp_path: Path) -> None:
     good = tmp_path / "good.pt"
-    save_checkpoint(good, _content())
+    write_file(good, _content())
     (tmp_path / "text.pt").write_text("no weights")
     (tmp_path / "empty.pt").write_bytes(b"")
     (tmp_path / "half.pt").write_bytes(good.read_bytes()[:-400])
@@ -74,7 +75,7 @@ def test_each_bad_file_gives_one_line(tmp_path: Path) -> None:
 
 
 def test_find_last(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / "run" / "weights" / "last.pt", _content())
+    write_file(tmp_path / "run" / "weights" / "last.pt", _content())
     last = tmp_path / "run" / "weights" / "last.pt"
     assert find_last(tmp_path / "run") == last
     assert find_last(last.parent) == last

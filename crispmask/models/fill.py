@@ -1,0 +1,94 @@
+"""Fills a network with the tensors of a checkpoint, all of them or those that fit."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from crispmask.errors import WeightsError
+from crispmask.models.checkpoint import Checkpoint
+from crispmask.models.interface import Network
+from crispmask.models.layouts import find_layout
+
+
+def fill(network: Network[Any], checkpoint: Checkpoint, other_classes: bool = False) -> str:
+    """Fills a network; every tensor of the file has its place and every place its tensor.
+
+    Only the counters `num_batches_tracked`, which nothing here reads, may be missing.
+
+    Args:
+        network: the network, changed in place.
+        checkpoint: of the same model.
+        other_classes: the file may have another number of classes; the layers that depend on
+            it then keep their random values, which the returned line says.
+
+    Returns:
+        One line that says what was done.
+
+    Raises:
+        WeightsError: a tensor that is unknown, missing or of another shape.
+    """
+    own, state = network.state_dict(), checkpoint.state
+    for key in state:
+        if key not in own:
+            _fail(checkpoint, key, "is unknown")
+    random = set()
+    for key, value in own.items():
+        if key not in state:
+            if not key.endswith("num_batches_tracked"):
+                _fail(checkpoint, key, f"is missing, {tuple(value.shape)} expected")
+        elif state[key].shape != value.shape:
+            found, expected = tuple(state[key].shape), tuple(value.shape)
+            if not (other_classes and ".class_logits." in key and found[1:] == expected[1:]):
+                _fail(checkpoint, key, f"has shape {found}, {expected} expected")
+            random.add(key)
+    taken = state.keys() - random
+    network.load_state_dict({key: state[key] if key in taken else own[key] for key in own})
+    line = f"weights of {checkpoint.path}, {len(taken)} tensors"
+    if random:
+        line += (
+            f"; {len(random)} tensors of the class predictions start at random, the file has "
+            f"{len(checkpoint.class_names)} classes instead of {network.num_classes}"
+        )
+    if checkpoint.ignored:
+        line += f"; left out: {checkpoint.describe_ignored()}"
+    return line
+
+
+def fill_matching(network: Network[Any], state: Mapping[str, Tensor]) -> str:
+    """Fills the layers whose tensors all have the same names and shapes; the rest is kept.
+
+    A layer is a convolution with its normalisation.
+
+    Args:
+        network: the network, changed in place.
+        state: tensors under our names.
+
+    Returns:
+        How much that is, such as `95 of 182 tensors, 42.0 % of the parameters`.
+    """
+    own = network.state_dict()
+    layers: defaultdict[str, list[str]] = defaultdict(list)
+    for key in own:
+        layers[key.rpartition(".")[0].removesuffix(".conv").removesuffix(".norm")].append(key)
+    fits = {key for key in own if key in state and state[key].shape == own[key].shape}
+    taken = {key for keys in layers.values() if fits.issuperset(keys) for key in keys}
+    network.load_state_dict({key: state[key] if key in taken else own[key] for key in own})
+    parameters = dict(network.named_parameters())
+    filled = sum(parameters[key].numel() for key in taken if key in parameters)
+    share = filled / sum(p.numel() for p in parameters.values())
+    return f"{len(taken)} of {len(own)} tensors, {share:.1%} of the parameters"
+
+
+def _fail(checkpoint: Checkpoint, key: str, problem: str) -> None:
+    remedy = "the file is of another model size"
+    if checkpoint.spec is None:
+        layout = find_layout(checkpoint.state, checkpoint.architecture, len(checkpoint.class_names))
+        if layout is not None:
+            remedy += f": its tensors are those of {checkpoint.architecture} {layout}"
+        else:
+            remedy += ", or damaged"
+    raise WeightsError(f"{checkpoint.path}: {checkpoint.name_in_file(key)} {problem}; {remedy}")
