@@ -32,9 +32,6 @@ def fill(network: Network[Any], checkpoint: Checkpoint, other_classes: bool = Fa
         WeightsError: a tensor that is unknown, missing or of another shape.
     """
     own, state = network.state_dict(), checkpoint.state
-    for key in state:
-        if key not in own:
-            _fail(checkpoint, key, "is unknown")
     random = set()
     for key, value in own.items():
         if key not in state:
@@ -45,6 +42,9 @@ def fill(network: Network[Any], checkpoint: Checkpoint, other_classes: bool = Fa
             if not (other_classes and ".class_logits." in key and found[1:] == expected[1:]):
                 _fail(checkpoint, key, f"has shape {found}, {expected} expected")
             random.add(key)
+    for key in state:
+        if key not in own:
+            _fail(checkpoint, key, "is unknown")
     taken = state.keys() - random
     network.load_state_dict({key: state[key] if key in taken else own[key] for key in own})
     line = f"weights of {checkpoint.path}, {len(taken)} tensors"

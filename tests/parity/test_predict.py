@@ -88,5 +88,8 @@ def test_the_wrong_size_names_a_tensor(case: Case, checkpoint: Path) -> None:
     other = "small" if case.model in ("nano", "tiny") else "light-r50"
     with pytest.raises(WeightsError, match="expected"):
         crispmask.load(checkpoint, architecture=case.architecture, model=other)
-    with pytest.raises(WeightsError, match="architecture and model"):
-        crispmask.load(checkpoint)
+
+
+def test_the_size_is_recognised(case: Case, checkpoint: Path) -> None:
+    spec = crispmask.load(checkpoint).spec
+    assert (spec.architecture, spec.model) == (case.architecture, case.model)
