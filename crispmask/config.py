@@ -44,6 +44,10 @@ class AugmentConfig:
     """Largest relative change of size: 0.5 draws from 0.5 to 1.5."""
     shear: float = 0.0
     """Largest shear to either side, degrees."""
+    perspective: float = 0.0
+    """Largest change of depth per pixel, in x and in y; 0.0005 is much."""
+    copy_paste: float = 0.0
+    """Fraction of the instances pasted once more, mirrored, where they cover others little."""
     fliplr: float = 0.5
     """Probability of mirroring left to right."""
     flipud: float = 0.0
@@ -54,19 +58,31 @@ class AugmentConfig:
             flag = name.replace("_", "-")
             value = getattr(self, name)
             _check(0 <= value <= 1, f"--{flag} is a probability from 0 to 1, not {value}")
-        for name in ("hsv_h", "hsv_s", "hsv_v", "brightness", "contrast", "translate", "scale"):
+        for name in (
+            "hsv_h",
+            "hsv_s",
+            "hsv_v",
+            "brightness",
+            "contrast",
+            "translate",
+            "scale",
+            "copy_paste",
+        ):
             flag = name.replace("_", "-")
             value = getattr(self, name)
             _check(0 <= value <= 1, f"--{flag} is a fraction from 0 to 1, not {value}")
         _check(self.scale < 1, f"--scale must be below 1, not {self.scale}")
         _check(0 <= self.degrees <= 180, f"--degrees is 0 to 180, not {self.degrees}")
         _check(0 <= self.shear < 90, f"--shear is 0 to below 90, not {self.shear}")
+        _check(
+            0 <= self.perspective <= 0.001, f"--perspective is 0 to 0.001, not {self.perspective}"
+        )
 
     def without_mixing(self) -> AugmentConfig:
-        """The same changes without mosaic and mixup, for the last epochs."""
+        """The same changes without mosaic, mixup and copy-paste, for the last epochs."""
         from dataclasses import replace
 
-        return replace(self, mosaic=0.0, mixup=0.0)
+        return replace(self, mosaic=0.0, mixup=0.0, copy_paste=0.0)
 
     @classmethod
     def none(cls) -> AugmentConfig:
@@ -82,6 +98,8 @@ class AugmentConfig:
             translate=0.0,
             scale=0.0,
             shear=0.0,
+            perspective=0.0,
+            copy_paste=0.0,
             fliplr=0.0,
             flipud=0.0,
         )
@@ -132,7 +150,7 @@ class TrainConfig:
     ema_tau: float = 2000.0
     """Steps over which the decay of the averaged weights grows."""
     close_mosaic: int | Literal["auto"] = "auto"
-    """Last epochs without mosaic and mixup; auto: 10, at most a fifth of all."""
+    """Last epochs without mosaic, mixup and copy-paste; auto: 10, at most a fifth of all."""
     mask_stride: Literal[1, 2, 4] = 4
     """Input pixels per pixel of the mask loss."""
     val_interval: int = 1

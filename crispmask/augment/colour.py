@@ -1,7 +1,8 @@
-"""Random colours. Both changes work value by value, so tables of 256 entries do them."""
+"""Random colours: hue, saturation and value, then contrast and brightness."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -44,41 +45,82 @@ def draw_colours(config: AugmentConfig, rng: np.random.Generator) -> Colours:
     return Colours(float(hue), float(saturation), float(value), contrast, brightness)
 
 
-def change_colours(image: NDArray[np.uint8], colours: Colours) -> NDArray[np.uint8]:
+def change_colours(
+    image: NDArray[np.uint8], colours: Colours, channels: int = 3
+) -> NDArray[np.uint8]:
     """Applies the change of hue, saturation and value, then that of contrast and brightness.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB, or (H, W, 4) with a channel without meaning.
         colours: the numbers.
+        channels: of the result; a fourth one has no meaning.
+
+    Returns:
+        (H, W, channels) uint8.
     """
-    image = change_hsv(image, colours.hue, colours.saturation, colours.value)
+    image = change_hsv(image, colours.hue, colours.saturation, colours.value, channels)
     return change_contrast(image, colours.contrast, colours.brightness)
 
 
 def change_hsv(
-    image: NDArray[np.uint8], hue: float, saturation: float, value: float
+    image: NDArray[np.uint8], hue: float, saturation: float, value: float, channels: int = 3
 ) -> NDArray[np.uint8]:
     """Turns the hue by `hue` circles, multiplies saturation and value by 1 + their change.
 
-    As Ultralytics does it (ultralytics/data/augment.py); OpenCV counts the hue of 8-bit
-    images from 0 to 179.
+    As Ultralytics does it (ultralytics/data/augment.py): hues of 8 bits count from 0 to 179, a
+    turn is rounded down to whole steps, and what passes the range stays at its end.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, or (H, W, 4) with a channel to drop.
+        hue: shift, fraction of the colour circle.
+        saturation: relative change.
+        value: relative change.
+        channels: of the result; a fourth one has no meaning.
     """
     if hue == saturation == value == 0:
-        return image
-    x = np.arange(256)
-    tables = np.stack([(x + 180 * hue) % 180, x * (1 + saturation), x * (1 + value)], axis=1).clip(
-        0, 255
+        return _with_channels(image, channels)
+    steps = math.floor(180 * hue) % 180
+    # A table for each channel costs three times a linear change, which can only add, not wrap:
+    # but the way back from HSV takes hues up to 255. Where that is not enough, hues are turned
+    # the other way round the mirrored circle that exchanging red and blue makes.
+    backwards = steps > 180 - steps
+    steps = 180 - steps if backwards else steps
+    there, back = (
+        (cv2.COLOR_BGR2HSV, cv2.COLOR_HSV2BGR)
+        if backwards
+        else (cv2.COLOR_RGB2HSV, cv2.COLOR_HSV2RGB)
     )
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-    hsv = cv2.LUT(hsv, tables.astype(np.uint8)[None])
-    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), dtype=np.uint8)
+    hsv = cv2.cvtColor(image, there)  # drops a fourth channel
+    if steps <= 255 - 179:
+        # Half a level less: tables round down, this rounds to the nearest.
+        change = np.diag([1, 1 + saturation, 1 + value])
+        hsv = cv2.transform(hsv, np.column_stack([change, [steps, -0.499, -0.499]]), dst=hsv)
+    else:
+        x = np.arange(256)
+        columns = [(x + steps) % 180, x * (1 + saturation), x * (1 + value)]
+        tables = np.stack(columns, axis=1).clip(0, 255).astype(np.uint8)
+        hsv = cv2.LUT(hsv, tables[None], dst=hsv)
+    if channels == 4:
+        return np.asarray(cv2.cvtColor(hsv, back, dstCn=4), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(hsv, back, dst=hsv), dtype=np.uint8)
 
 
 def change_contrast(
     image: NDArray[np.uint8], contrast: float, brightness: float
 ) -> NDArray[np.uint8]:
-    """Multiplies by 1 + `contrast`, adds 255 `brightness` and keeps to the range."""
+    """Multiplies by 1 + `contrast`, adds 255 `brightness` and keeps to the range.
+
+    Every channel alike, (H, W, 3) or (H, W, 4).
+    """
     if contrast == brightness == 0:
         return image
-    table = (np.arange(256) * (1 + contrast) + 255 * brightness).round().clip(0, 255)
-    return np.asarray(cv2.LUT(image, table.astype(np.uint8)), dtype=np.uint8)
+    count = image.shape[2]
+    matrix = np.column_stack([np.eye(count) * (1 + contrast), np.full(count, 255 * brightness)])
+    return np.asarray(cv2.transform(image, matrix), dtype=np.uint8)
+
+
+def _with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    if image.shape[2] == channels:
+        return image
+    conversion = cv2.COLOR_RGBA2RGB if channels == 3 else cv2.COLOR_RGB2RGBA
+    return np.asarray(cv2.cvtColor(image, conversion), dtype=np.uint8)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
-
-from crispmask.types import Sample
+from numpy.typing import NDArray
 
 
 def draw_mixup_ratio(rng: np.random.Generator) -> float:
@@ -15,20 +12,14 @@ def draw_mixup_ratio(rng: np.random.Generator) -> float:
     return float(rng.beta(32, 32))
 
 
-def mix(sample: Sample, other: Sample, ratio: float) -> Sample:
-    """Blends two images of one size and joins their instances.
+def blend(image: NDArray[np.uint8], other: NDArray[np.uint8], ratio: float) -> NDArray[np.uint8]:
+    """Blends two images of one size; the instances of both keep full weight, as in Ultralytics.
 
-    Source: mixup, arXiv:1710.09412. Labels keep full weight, as in Ultralytics.
+    Source: mixup, arXiv:1710.09412.
 
     Args:
-        sample: gives the index and the first instances.
-        other: its instances follow.
+        image: (H, W, C).
+        other: the same shape.
         ratio: weight of the first image, in [0, 1].
     """
-    blend = cv2.addWeighted(sample.image, ratio, other.image, 1 - ratio, 0)
-    return replace(
-        sample,
-        image=np.asarray(blend, dtype=np.uint8),
-        polygons=sample.polygons + other.polygons,
-        labels=np.concatenate([sample.labels, other.labels]),
-    )
+    return np.asarray(cv2.addWeighted(image, ratio, other, 1 - ratio, 0), dtype=np.uint8)

@@ -29,11 +29,11 @@ class Mosaic:
     partners: tuple[int, int, int]
 
 
-def draw_mosaic(imgsz: int, num_samples: int, rng: np.random.Generator) -> Mosaic:
-    """Draws the centre from the middle half of the canvas and partners from all samples."""
+def draw_mosaic(imgsz: int, partners: Sequence[int], rng: np.random.Generator) -> Mosaic:
+    """Draws the centre from the middle half of the canvas, and three of the partners."""
     x, y = rng.integers(imgsz // 2, imgsz + imgsz // 2, size=2, endpoint=True).tolist()
-    second, third, fourth = rng.integers(num_samples, size=3).tolist()
-    return Mosaic((x, y), (second, third, fourth))
+    second, third, fourth = rng.integers(len(partners), size=3).tolist()
+    return Mosaic((x, y), (partners[second], partners[third], partners[fourth]))
 
 
 def mosaic_tiles(samples: Sequence[Sample], mosaic: Mosaic, imgsz: int) -> list[Tile]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from crispmask.geometry.letterbox import pad_image, round_up
+from crispmask.geometry.letterbox import paste_image, round_up
 from crispmask.geometry.polygons import clip_polygons, polygons_to_boxes
 from crispmask.geometry.raster import rasterise
 from crispmask.types import Batch, Sample, Size, Targets
@@ -42,7 +42,7 @@ def collate(
     images = np.empty((len(samples), *size, 3), dtype=np.uint8)
     labels, boxes, masks = [], [], []
     for image, sample, valid in zip(images, samples, valid_sizes, strict=True):
-        image[:] = pad_image(sample.image, size, (red, green, blue))
+        paste_image(image, sample.image, (red, green, blue))
         clipped = clip_polygons(sample.polygons, valid)
         kept = np.array([bool(parts) for parts in clipped], dtype=bool)
         polygons = tuple(parts for parts in clipped if parts)
@@ -50,7 +50,8 @@ def collate(
         boxes.append(polygons_to_boxes(polygons))
         masks.append(rasterise(polygons, size, mask_stride))
     return Batch(
-        images=torch.from_numpy(images.transpose(0, 3, 1, 2).copy()),  # (B, 3, H, W)
+        # (B, 3, H, W), in memory still channels last: as convolutions want it, without a copy
+        images=torch.from_numpy(images.transpose(0, 3, 1, 2)),
         targets=Targets(
             labels=torch.from_numpy(np.concatenate(labels)),
             boxes=torch.from_numpy(np.concatenate(boxes)),

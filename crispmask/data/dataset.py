@@ -71,7 +71,7 @@ class TrainDataset(Dataset[Sample]):
         epoch, i = key
         pipeline = self._mixing if epoch < self.close_mosaic_epoch else self._single
         load = partial(load_sample, self.index, imgsz=self.imgsz)
-        return pipeline(load, i, len(self), np.random.default_rng((self.seed, epoch, i + 1)))
+        return pipeline(load, i, range(len(self)), np.random.default_rng((self.seed, epoch, i + 1)))
 
 
 class ValDataset(Dataset[Sample]):

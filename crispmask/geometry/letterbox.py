@@ -77,11 +77,24 @@ def pad_image(image: NDArray[Any], size: Size, value: tuple[float, float, float]
     """
     whole = all(isinstance(channel, (int, np.integer)) for channel in value)
     canvas = np.empty((*size, 3), dtype=image.dtype if whole else np.float32)
+    paste_image(canvas, image, value)
+    return canvas
+
+
+def paste_image(
+    canvas: NDArray[Any], image: NDArray[Any], value: tuple[float, float, float]
+) -> None:
+    """Fills a canvas with the image in its top left, and with `value` elsewhere.
+
+    Args:
+        canvas: (H, W, 3), overwritten.
+        image: (h, w, 3), not larger.
+        value: RGB.
+    """
     height, width = image.shape[:2]
     canvas[:height, :width] = image
     canvas[height:] = value
     canvas[:height, width:] = value
-    return canvas
 
 
 def round_up(x: int, multiple: int) -> int:

@@ -78,17 +78,50 @@ def _extents(points: Part, counts: NDArray[np.int64]) -> NDArray[np.float32]:
 def transform_polygons(polygons: Polygons, matrix: NDArray[np.float64]) -> Polygons:
     """Maps every point p to matrix @ (p, 1).
 
+    Straight edges stay straight. With perspective, what is not in front of the viewer is cut
+    off; an instance may end without parts.
+
     Args:
         polygons: N instances.
-        matrix: (2, 3) affine, from the old frame to the new one, both continuous.
+        matrix: (2, 3) affine or (3, 3), from the old frame to the new one, both continuous.
     """
     rings = [part for parts in polygons for part in parts]
     if not rings:
         return polygons
     points = np.concatenate(rings)  # all at once: a call per part would take most of the time
-    points = (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
-    moved = iter(np.split(points, np.cumsum([len(ring) for ring in rings])[:-1]))
-    return tuple(tuple(next(moved) for _ in parts) for parts in polygons)
+    moved = points @ matrix[:2, :2].T + matrix[:2, 2]
+    if len(matrix) == 3 and matrix[2].tolist() != [0, 0, 1]:
+        depth = points @ matrix[2, :2] + matrix[2, 2]
+        if depth.min() < NEAREST:
+            return transform_polygons(_in_front(polygons, matrix[2]), matrix)
+        moved /= depth[:, None]
+    pieces = iter(np.split(moved.astype(np.float32), np.cumsum([len(ring) for ring in rings])[:-1]))
+    return tuple(tuple(next(pieces) for _ in parts) for parts in polygons)
+
+
+NEAREST = 0.01
+"""Depth below which nothing is drawn; the centre of what is tilted has the depth 1."""
+
+
+def _in_front(polygons: Polygons, row: NDArray[np.float64]) -> Polygons:
+    """The pieces of instances with a depth, row @ (p, 1), well above `NEAREST`."""
+    slope = float(np.hypot(*row[:2]))
+    if slope == 0:  # the depth is the same everywhere, and too small
+        return tuple(() for _ in polygons)
+    x, y = row[:2] / slope
+    # In this turned frame depth grows along the first axis.
+    turn = np.array([[x, y], [-y, x]])
+    limit = (2 * NEAREST - row[2]) / slope  # not at NEAREST: rounding could fall below it
+    return tuple(
+        tuple(
+            (piece.astype(np.float64) @ turn).astype(np.float32)
+            for part in parts
+            if len(part) >= 3
+            for piece in _cut((part @ turn.T).astype(np.float32), 0, limit, 1)
+            if len(piece) >= 3
+        )
+        for parts in polygons
+    )
 
 
 def clip_polygons(polygons: Polygons, size: Size) -> Polygons:
@@ -143,11 +176,16 @@ def _cut(ring: Part, axis: int, limit: float, side: int) -> list[Part]:
     inside = distance >= 0
     if inside.all():
         return [ring]
-    following = np.roll(inside, -1)
+    following = np.concatenate([inside[1:], inside[:1]])
     leaves = np.flatnonzero(inside & ~following)
     if not len(leaves):
         return []
     enters = np.flatnonzero(~inside & following)
+    if len(enters) == 1:  # nearly always; the rest of the function gives the same, slower
+        i, j = int(enters[0]), int(leaves[0])
+        chain = ring[i + 1 : j + 1] if i < j else np.concatenate([ring[i + 1 :], ring[: j + 1]])
+        tips = _border_points(ring, distance, np.array([i, j]), axis, limit)
+        return [without_repeats(np.concatenate([tips[:1], chain, tips[1:]]))]
     # Chain k runs from entry k to the exit after it.
     exits = leaves[np.searchsorted(leaves, enters) % len(leaves)]
     starts, ends = (_border_points(ring, distance, edges, axis, limit) for edges in (enters, exits))
@@ -207,4 +245,5 @@ def _link(chains: list[Part], partner: list[int]) -> list[Part]:
 
 def without_repeats(ring: NDArray[T]) -> NDArray[T]:
     """The ring (V, 2) without points equal to their predecessor."""
-    return ring[(ring != np.roll(ring, 1, axis=0)).any(axis=1)]
+    differs = ring != np.concatenate([ring[-1:], ring[:-1]])
+    return ring[differs[:, 0] | differs[:, 1]]

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crispmask.augment.affine import invert
-from crispmask.augment.tiles import GREY, Tile
+from crispmask.augment.paint import GREY
+from crispmask.augment.tiles import Tile
 from crispmask.types import Part, Sample
 
 
@@ -54,8 +54,8 @@ def empty_sample(height: int, width: int, value: int = 50, index: int = 0) -> Sa
 def output_points(matrix: NDArray[np.float64], imgsz: int) -> NDArray[np.float64]:
     """(imgsz, imgsz, 2) canvas position of every output pixel's centre."""
     y, x = np.indices((imgsz, imgsz)) + 0.5
-    back = invert(matrix)
-    return np.stack([x, y], axis=-1) @ back[:, :2].T + back[:, 2]
+    points = np.stack([x, y, np.ones_like(x)], axis=-1) @ np.linalg.inv(matrix).T
+    return points[..., :2] / points[..., 2:]
 
 
 def inside_region(tile: Tile, points: NDArray[np.float64]) -> NDArray[np.bool_]:

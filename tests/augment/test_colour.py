@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import colorsys
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -69,3 +70,40 @@ def test_grey_keeps_its_colour() -> None:
 def test_contrast_then_brightness(contrast: float, brightness: float, old: int, new: int) -> None:
     image = np.full((2, 3, 3), old, dtype=np.uint8)
     assert (change_contrast(image, contrast, brightness) == new).all()
+
+
+STEPS = st.one_of(st.integers(-20, 20), st.integers(-1000, 1000)).map(lambda k: k / 1000)
+
+
+@given(STEPS, st.floats(-1, 1), st.floats(-0.9, 1))
+@settings(max_examples=60, deadline=None)
+def test_hsv_agrees_with_tables_of_256_entries(h: float, s: float, v: float) -> None:
+    x = np.arange(256)
+    tables = [(x + 180 * h) % 180, x * (1 + s), x * (1 + v)]
+    table = np.stack(tables, axis=1).clip(0, 255).astype(np.uint8)
+    expected = cv2.cvtColor(
+        cv2.LUT(cv2.cvtColor(NOISE, cv2.COLOR_RGB2HSV), table[None]), cv2.COLOR_HSV2RGB
+    )
+    difference = np.abs(change_hsv(NOISE, h, s, v).astype(int) - expected)
+    # A step of the hue is up to 9 levels: the mirrored circle rounds halves the other way.
+    assert difference.max() <= 14
+    assert difference.mean() < 1.5
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1))
+@settings(max_examples=60, deadline=None)
+def test_contrast_agrees_with_a_table(contrast: float, brightness: float) -> None:
+    table = (np.arange(256) * (1 + contrast) + 255 * brightness).round().clip(0, 255)
+    difference = change_contrast(NOISE, contrast, brightness) - table[NOISE]
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_fourth_channel_changes_nothing(channels: int) -> None:
+    colours = Colours(0.01, 0.5, -0.2, 0.1, 0.1)
+    four = np.dstack([NOISE, NOISE[..., :1]])
+    for image in (NOISE, four):
+        for some in (colours, Colours()):
+            result = change_colours(image, some, channels)
+            assert result.shape == (16, 16, channels)
+            np.testing.assert_array_equal(result[..., :3], change_colours(NOISE, some))

@@ -8,8 +8,8 @@ from augment_references import disc_sample, empty_sample, smooth_sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crispmask.augment.paint import GREY
 from crispmask.augment.pipeline import Pipeline
-from crispmask.augment.tiles import GREY
 from crispmask.config import AugmentConfig
 from crispmask.geometry.letterbox import pad_image
 from crispmask.geometry.polygons import polygons_to_boxes
@@ -35,7 +35,8 @@ def assert_equal(first: Sample, second: Sample) -> None:
 def test_samples_are_well_formed_and_repeatable(seed: int, index: int) -> None:
     pipeline = Pipeline(WILD, S)
     first, second = (
-        pipeline(SAMPLES.__getitem__, index, 4, np.random.default_rng(seed)) for _ in range(2)
+        pipeline(SAMPLES.__getitem__, index, range(4), np.random.default_rng(seed))
+        for _ in range(2)
     )
     assert_equal(first, second)
     assert first.index == index
@@ -55,7 +56,7 @@ def test_samples_are_well_formed_and_repeatable(seed: int, index: int) -> None:
 
 def test_no_change_gives_the_letterboxed_image() -> None:
     pipeline = Pipeline(AugmentConfig.none(), S)
-    result = pipeline(SAMPLES.__getitem__, 0, 4, np.random.default_rng(0))
+    result = pipeline(SAMPLES.__getitem__, 0, range(4), np.random.default_rng(0))
     letterboxed = pad_image(SAMPLES[0].image, (S, S), (GREY, GREY, GREY))
     expected = replace(SAMPLES[0], image=letterboxed)
     assert_equal(result, expected)
@@ -63,7 +64,7 @@ def test_no_change_gives_the_letterboxed_image() -> None:
 
 def test_mosaic_of_a_dataset_of_one_image() -> None:
     config = replace(AugmentConfig(), mosaic=1.0, mixup=1.0)
-    result = Pipeline(config, S)(SAMPLES.__getitem__, 0, 1, np.random.default_rng(1))
+    result = Pipeline(config, S)(SAMPLES.__getitem__, 0, range(1), np.random.default_rng(1))
     assert result.image.shape == (S, S, 3)
 
 
@@ -72,7 +73,10 @@ def test_samples_without_instances(mosaic: float) -> None:
     config = replace(WILD, mosaic=mosaic, mixup=1.0)
     for seed in range(5):
         result = Pipeline(config, S)(
-            lambda index: empty_sample(20, 64, index=index), 3, 9, np.random.default_rng(seed)
+            lambda index: empty_sample(20, 64, index=index),
+            3,
+            range(9),
+            np.random.default_rng(seed),
         )
         assert result.polygons == ()
         assert result.labels.shape == (0,)
@@ -86,7 +90,7 @@ def test_mixup_joins_a_second_mosaic() -> None:
         loaded.append(index)
         return SAMPLES[index]
 
-    Pipeline(AugmentConfig(mixup=1.0), S)(load, 2, 4, np.random.default_rng(0))
+    Pipeline(AugmentConfig(mixup=1.0), S)(load, 2, range(4), np.random.default_rng(0))
     assert len(loaded) == 8
     assert loaded[0] == 2
 
@@ -100,7 +104,7 @@ def test_bright_discs_stay_under_their_masks(seed: int) -> None:
         brightness_contrast_p=0.0,
     )
     discs = [disc_sample(60 + 20 * k, 110 - 15 * k, 45, size=160, index=k) for k in range(3)]
-    result = Pipeline(config, 160)(discs.__getitem__, 1, 3, np.random.default_rng(seed))
+    result = Pipeline(config, 160)(discs.__getitem__, 1, range(3), np.random.default_rng(seed))
     bright = result.image[..., 0] >= 128
     covered = rasterise(result.polygons, (160, 160)).any(axis=0)
     # Half the pixels along the borders of four discs at most; they are soft.

@@ -26,7 +26,7 @@ def test_pads_right_and_below_to_the_largest() -> None:
     batch = collate(samples, 4, PAD, [(80, 40), (32, 130)])
     assert batch.images.shape == (2, 3, 64, 96)
     assert batch.images.dtype == torch.uint8
-    assert batch.images.is_contiguous()
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
     assert batch.indices == (7, 2)
     assert batch.original_sizes == ((80, 40), (32, 130))
     assert batch.targets.valid_sizes == ((40, 20), (16, 65))
