@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,6 +10,9 @@ from crispmask.errors import ConfigError
 
 Architecture = Literal["solov2", "rtmdet-ins"]
 ModelName = Literal["nano", "tiny", "small", "medium", "large"]
+
+
+_GRIDS = re.compile(r"[1-9]\d{0,2}(,[1-9]\d{0,2}){4}")
 
 
 def _check(condition: bool, message: str) -> None:
@@ -153,6 +157,8 @@ class TrainConfig:
     """Last epochs without mosaic, mixup and copy-paste; auto: 10, at most a fifth of all."""
     mask_stride: Literal[1, 2, 4] = 4
     """Input pixels per pixel of the mask loss."""
+    grids: str = "auto"
+    """Cells per side of the five grids of solov2, as in 20,16,12,10,8; auto follows imgsz."""
     val_interval: int = 1
     """Epochs between validations; the last epoch is always validated."""
     workers: int = 4
@@ -203,6 +209,18 @@ class TrainConfig:
             self.val_interval >= 1, f"--val-interval must be at least 1, not {self.val_interval}"
         )
         _check(self.workers >= 0, f"--workers must not be negative, not {self.workers}")
+        _check(
+            self.grids == "auto" or self.architecture == "solov2",
+            f"--grids is for solov2; leave it out with {self.architecture}",
+        )
+        _check(
+            self.grids == "auto" or _GRIDS.fullmatch(self.grids) is not None,
+            f"--grids is auto or five numbers from 1 up such as 20,16,12,10,8, not {self.grids}",
+        )
+
+    def num_cells(self) -> tuple[int, ...] | None:
+        """The numbers of `grids`; None if it is auto."""
+        return None if self.grids == "auto" else tuple(map(int, self.grids.split(",")))
 
 
 @dataclass(frozen=True)

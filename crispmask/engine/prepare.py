@@ -95,7 +95,12 @@ def make_network(
     """
     config = settings.config
     spec = ModelSpec(
-        config.architecture, config.model, num_classes, config.imgsz, config.mask_stride
+        config.architecture,
+        config.model,
+        num_classes,
+        config.imgsz,
+        config.mask_stride,
+        config.num_cells(),
     )
     network = build_network(spec)
     weights = config.weights if load else "none"

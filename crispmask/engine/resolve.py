@@ -14,6 +14,7 @@ from crispmask.engine.device import Precision, resolve_device, resolve_precision
 from crispmask.engine.optim import OptimizerName
 from crispmask.engine.workdir import WorkDir
 from crispmask.errors import ConfigError
+from crispmask.models.solov2.config import grids_for
 from crispmask.models.table import canonical_model, find_row
 
 SOLOV2_LR = 0.002
@@ -84,6 +85,9 @@ def resolve(config: TrainConfig, work_dir: WorkDir, data: Path, num_classes: int
     )
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
+    grids = config.grids
+    if architecture == "solov2" and grids == "auto":
+        grids = ",".join(map(str, grids_for(config.imgsz)))
     resolved = replace(
         config,
         data=str(data.resolve()),
@@ -93,6 +97,7 @@ def resolve(config: TrainConfig, work_dir: WorkDir, data: Path, num_classes: int
         optimizer=optimizer,
         weight_decay=weight_decay,
         close_mosaic=close_mosaic,
+        grids=grids,
         work_dir=str(work_dir.path),
         device=device,
         precision=precision,

@@ -26,6 +26,7 @@ class ModelSpec:
         num_classes: K.
         imgsz: longest image side it is made for; None keeps the published grids and ranges.
         mask_stride: input pixels per pixel of the mask loss.
+        grids: S of the five grids of solov2; None follows `imgsz`.
     """
 
     architecture: str
@@ -33,6 +34,7 @@ class ModelSpec:
     num_classes: int
     imgsz: int | None = None
     mask_stride: int = 4
+    grids: tuple[int, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -61,6 +63,8 @@ def build_network(spec: ModelSpec) -> Network[Any]:
                 grids=solov2.grids_for(spec.imgsz),
                 scale_ranges=solov2.ranges_for(spec.imgsz),
             )
+        if spec.grids is not None:
+            config = replace(config, grids=tuple(spec.grids))
         return Solov2(config, spec.num_classes, spec.mask_stride)
     if spec.architecture == "rtmdet-ins":
         size = _find({**rtmdet_ins.SIZES, **rtmdet_ins.LAYOUTS}, spec, model)

@@ -39,6 +39,24 @@ def test_everything_left_open_is_decided() -> None:
     assert (tiny.lr, tiny.weight_decay) == (0.004, 0.05)
 
 
+def test_grids_follow_the_image_unless_given() -> None:
+    settings = resolve(TrainConfig(imgsz=256, device="cpu"), WORK, DATA, 3)
+    assert settings.config.num_cells() == (32, 32, 24, 16, 12)
+    settings = resolve(TrainConfig(grids="20,16,12,10,8", device="cpu"), WORK, DATA, 3)
+    assert settings.config.num_cells() == (20, 16, 12, 10, 8)
+
+
+@pytest.mark.parametrize("grids", ["20,16,12,10", "0,1,1,1,1", "a", "20, 16, 12, 10, 8"])
+def test_grids_that_cannot_be(grids: str) -> None:
+    with pytest.raises(ConfigError, match=f"^--grids is auto or five numbers .*, not {grids}$"):
+        TrainConfig(grids=grids)
+
+
+def test_grids_are_for_solov2() -> None:
+    with pytest.raises(ConfigError, match=r"^--grids is for solov2"):
+        TrainConfig(architecture="rtmdet-ins", grids="20,16,12,10,8")
+
+
 def test_given_values_stay() -> None:
     config = TrainConfig(batch=3, lr=0.5, weight_decay=0.0, close_mosaic=0, device="cpu")
     settings = resolve(config, WORK, DATA, 3)

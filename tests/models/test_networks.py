@@ -84,6 +84,15 @@ def test_unknown_models_say_what_there_is() -> None:
         build_network(ModelSpec("yolo", "nano", 3))
 
 
+def test_grids_of_the_spec() -> None:
+    spec = ModelSpec("solov2", "nano", 2, imgsz=96, grids=(7, 5, 4, 3, 2))
+    network = build_network(ModelSpec.from_dict(spec.to_dict())).eval()
+    outputs = network(torch.zeros(1, 3, 96, 96, dtype=torch.uint8))
+    assert [level.shape[2] for level in outputs.class_logits] == [7, 5, 4, 3, 2]
+    losses = network.loss(outputs, make_targets((3,)))
+    assert all(loss.isfinite() for loss in losses.values())
+
+
 @pytest.mark.parametrize(("architecture", "model"), SMALLEST)
 @pytest.mark.parametrize("counts", [(0, 0), (0, 1), (1, 1), (150, 0)])
 @pytest.mark.parametrize("stride", [4, 2])
