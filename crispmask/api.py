@@ -8,6 +8,7 @@ from typing import Any
 from crispmask.config import AugmentConfig, TrainConfig
 from crispmask.engine.fit import TrainResult, fit
 from crispmask.errors import ConfigError
+from crispmask.recipes import with_recipe
 from crispmask.suggest import did_you_mean
 
 
@@ -34,6 +35,8 @@ def train_config(**settings: Any) -> TrainConfig:
     for name in settings:
         if name not in names:
             raise ConfigError(f"no setting {name!r}{did_you_mean(name, names)}")
+    if not settings.get("resume"):  # a run that goes on has its settings
+        settings = with_recipe(settings)
     augment = {name: settings[name] for name in settings if name in augment_names}
     rest = {name: settings[name] for name in settings if name not in augment_names}
     if augment and "augment" in rest:

@@ -135,6 +135,8 @@ class TrainConfig:
     """Print the table of models and exit."""
     weights: str = "imagenet"
     """Starting weights: imagenet (backbone), none, or the path of a checkpoint."""
+    recipe: Literal["matched", "ultralytics", "native"] = "matched"
+    """Defaults of the flags below; each can still be given."""
     optimizer: Literal["auto", "sgd", "adamw"] = "auto"
     """Optimizer; auto: sgd for solov2, adamw for rtmdet-ins."""
     weight_decay: float | Literal["auto"] = "auto"
@@ -143,10 +145,16 @@ class TrainConfig:
     """Momentum of SGD."""
     warmup_epochs: float = 7.0
     """Epochs of linear warmup, per step; at most all but the last epoch."""
+    warmup_min_steps: int = 0
+    """Fewest steps of warmup, where the epochs are short."""
     warmup_start: float = 0.02
     """Learning rate at the first step, fraction of the peak."""
+    schedule: Literal["cosine", "linear", "flat-cosine", "steps"] = "cosine"
+    """Fall of the learning rate after the warmup."""
     final_lr: float = 0.017
-    """Learning rate at the end of the cosine, fraction of the peak."""
+    """Learning rate at the last step, fraction of the peak; not of steps."""
+    nominal_batch: int = 0
+    """Images per step of the optimizer, gathered from several batches; 0: those of one batch."""
     clip_norm: float = 35.0
     """Largest gradient norm; 0 turns clipping off."""
     ema_decay: float = 0.9999
@@ -195,6 +203,9 @@ class TrainConfig:
             self.warmup_epochs >= 0,
             f"--warmup-epochs must not be negative, not {self.warmup_epochs}",
         )
+        for name in ("warmup_min_steps", "nominal_batch"):
+            value = getattr(self, name)
+            _check(value >= 0, f"--{name.replace('_', '-')} must not be negative, not {value}")
         for name in ("warmup_start", "final_lr"):
             value = getattr(self, name)
             _check(0 <= value <= 1, f"--{name.replace('_', '-')} is 0 to 1, not {value}")

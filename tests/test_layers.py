@@ -24,6 +24,7 @@ ALLOWED = {
     "suggest": set(),
     "config": {"errors"},
     "types": {"errors"},
+    "recipes": {"errors", "suggest", "config"},
     "geometry": BASE,
     "draw": BASE | {"geometry"},
     "augment": BASE | {"geometry"},
@@ -33,8 +34,9 @@ ALLOWED = {
     "engine": PICTURES | {"data", "augment", "models", "metrics"},
     "predict": PICTURES | {"data", "models"},
     "validate": PICTURES | {"data", "models", "metrics", "engine", "predict"},
-    "api": BASE | {"engine"},
-    "cli": PICTURES | {"data", "models", "metrics", "engine", "predict", "validate", "api"},
+    "api": BASE | {"recipes", "engine"},
+    "cli": PICTURES
+    | {"recipes", "data", "models", "metrics", "engine", "predict", "validate", "api"},
     "__init__": {"version", "types", "api", "models", "predict"},
     "__main__": {"cli"},
 }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crispmask.cli.arguments import parse
+from crispmask.cli.arguments import flags_of, parse, read_values
 from crispmask.config import TrainConfig
 from crispmask.data.spec import read_spec
 from crispmask.errors import ConfigError
+from crispmask.recipes import with_recipe
 
 
 def train(argv: Sequence[str], prog: str) -> int:
@@ -16,7 +17,7 @@ def train(argv: Sequence[str], prog: str) -> int:
     Only translates arguments: every default comes from `TrainConfig`, every check from the
     code that uses the value.
     """
-    config = parse(TrainConfig, argv, prog)
+    config = parse(TrainConfig, [*_recipe_words(argv), *argv], prog)
     if config.list_models:
         from crispmask.cli.models import print_models
 
@@ -32,3 +33,12 @@ def train(argv: Sequence[str], prog: str) -> int:
 
     fit(config)
     return 0
+
+
+def _recipe_words(argv: Sequence[str]) -> list[str]:
+    """What the recipe of a command line sets, to stand before the words of the user."""
+    if "--help" in argv or "-h" in argv:
+        return []
+    given = read_values(argv, flags_of(TrainConfig))
+    settings = with_recipe({name.replace("-", "_"): text for name, text in given.items()})
+    return [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]

@@ -83,7 +83,9 @@ def fit(config: TrainConfig, console: Console | None = None) -> TrainResult:
 
     # What can fail at once fails before the images are read.
     dataset = read_spec(config.data)
-    settings = resolve(config, work_dir, dataset.file, len(dataset.names))
+    settings = resolve(
+        config, work_dir, dataset.file, len(dataset.names), num_images=len(dataset.train)
+    )
     fabric = make_fabric(settings.device, settings.precision)
     fabric.seed_everything(config.seed, verbose=False)
     network, spec, weights = make_network(settings, len(dataset.names), load=resumed is None)

@@ -47,7 +47,8 @@ def print_start(
         f"{len(val)} to validate with {len(val.labels)}",
         "device": f"{describe_device(run.fabric.device)}, precision {config.precision}",
         "training": f"{config.epochs} epochs, batch {settings.batch}, {config.imgsz} px, "
-        f"{optimizer} at {settings.lr:.4g}, weight decay {settings.weight_decay:g}",
+        f"recipe {config.recipe}, {optimizer}, weight decay {settings.weight_decay:g}",
+        "rate": f"{settings.lr:.4g} ({settings.lr_reason})",
         "results": str(settings.work_dir.path),
     }
     for name, value in rows.items():

@@ -9,25 +9,14 @@ from typing import Any, cast
 
 import yaml
 
-from crispmask.config import Architecture, AugmentConfig, ModelName, TrainConfig
+from crispmask.config import AugmentConfig, ModelName, TrainConfig
 from crispmask.engine.device import Precision, resolve_device, resolve_precision
+from crispmask.engine.learning_rate import choose_rate
 from crispmask.engine.optim import OptimizerName
 from crispmask.engine.workdir import WorkDir
 from crispmask.errors import ConfigError
 from crispmask.models.solov2.config import grids_for
 from crispmask.models.table import canonical_model, find_row
-
-SOLOV2_LR = 0.002
-"""Peak learning rate of SOLOv2 with one class; it falls with 5 / (4 + classes).
-
-Source: the formula Ultralytics sets its AdamW rate by, ultralytics/engine/trainer.py.
-"""
-
-RTMDET_INS_LR = 0.004
-"""Peak learning rate of RTMDet-Ins; MMDetection's configuration tuned it for batch 256."""
-
-OPTIMIZER: Mapping[str, OptimizerName] = {"solov2": "sgd", "rtmdet-ins": "adamw"}
-"""Optimizer by architecture."""
 
 WEIGHT_DECAY = {"sgd": 0.0005, "adamw": 0.05}
 """Weight decay by optimizer."""
@@ -45,6 +34,7 @@ class Settings:
         work_dir: where the run writes.
         batch: images per step.
         lr: peak learning rate.
+        lr_reason: where it comes from, in words.
         optimizer: what turns gradients into steps.
         weight_decay: of weights that are decayed.
         close_mosaic: last epochs without mosaic and mixup.
@@ -56,6 +46,7 @@ class Settings:
     work_dir: WorkDir
     batch: int
     lr: float
+    lr_reason: str
     optimizer: OptimizerName
     weight_decay: float
     close_mosaic: int
@@ -63,7 +54,9 @@ class Settings:
     precision: Precision
 
 
-def resolve(config: TrainConfig, work_dir: WorkDir, data: Path, num_classes: int) -> Settings:
+def resolve(
+    config: TrainConfig, work_dir: WorkDir, data: Path, num_classes: int, num_images: int
+) -> Settings:
     """Decides what was left to us.
 
     Args:
@@ -71,14 +64,14 @@ def resolve(config: TrainConfig, work_dir: WorkDir, data: Path, num_classes: int
         work_dir: where the run writes.
         data: the data.yaml that was read.
         num_classes: K.
+        num_images: of the training split.
 
     Raises:
         ConfigError: no such model, no such device, or a precision the device has not.
     """
     architecture = config.architecture
     batch = find_row(architecture, config.model).batch if config.batch == "auto" else config.batch
-    lr = auto_lr(architecture, num_classes) if config.lr == "auto" else config.lr
-    optimizer = OPTIMIZER[architecture] if config.optimizer == "auto" else config.optimizer
+    optimizer, momentum, rate = choose_rate(config, batch, num_classes, num_images)
     weight_decay = WEIGHT_DECAY[optimizer] if config.weight_decay == "auto" else config.weight_decay
     close_mosaic = (
         min(10, config.epochs // 5) if config.close_mosaic == "auto" else config.close_mosaic
@@ -93,8 +86,9 @@ def resolve(config: TrainConfig, work_dir: WorkDir, data: Path, num_classes: int
         data=str(data.resolve()),
         model=cast(ModelName, canonical_model(architecture, config.model)),
         batch=batch,
-        lr=lr,
+        lr=rate.lr,
         optimizer=optimizer,
+        momentum=momentum,
         weight_decay=weight_decay,
         close_mosaic=close_mosaic,
         grids=grids,
@@ -105,13 +99,17 @@ def resolve(config: TrainConfig, work_dir: WorkDir, data: Path, num_classes: int
         resume="",
     )
     return Settings(
-        resolved, work_dir, batch, lr, optimizer, weight_decay, close_mosaic, device, precision
+        resolved,
+        work_dir,
+        batch,
+        rate.lr,
+        rate.reason,
+        optimizer,
+        weight_decay,
+        close_mosaic,
+        device,
+        precision,
     )
-
-
-def auto_lr(architecture: Architecture, num_classes: int) -> float:
-    """The peak learning rate when none is given."""
-    return SOLOV2_LR * 5 / (4 + num_classes) if architecture == "solov2" else RTMDET_INS_LR
 
 
 def to_plain(config: TrainConfig) -> dict[str, Any]:

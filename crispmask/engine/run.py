@@ -68,6 +68,8 @@ def start_run(
         config.warmup_epochs,
         config.warmup_start,
         config.final_lr,
+        config.schedule,
+        config.warmup_min_steps,
     )
     return Run(
         fabric,

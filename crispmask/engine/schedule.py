@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
+
+Shape = Literal["cosine", "linear", "flat-cosine", "steps"]
+
+DROPS = (8 / 12, 11 / 12)
+"""Where the rate falls to a tenth, fraction of the run; the 1x schedule of MMDetection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Linear warmup, then a cosine; both change with every step.
+    """Linear warmup, then a fall; both change with every step.
 
-    lr(t) = peak (start + (1 - start) t / w) for t < w, then
-    lr(t) = peak (final + (1 - final) (1 + cos(pi (t - w) / (T - 1 - w))) / 2).
+    lr(t) = peak (start + (1 - start) t / w) for t < w, then, with u from 0 at the end of the
+    warmup to 1 at the last step, peak times
+
+    - cosine: final + (1 - final) (1 + cos(pi u)) / 2
+    - linear: final + (1 - final) (1 - u)
+    - flat-cosine: 1 for the first half of the run, a cosine over its second half
+    - steps: 1, a tenth and a hundredth, changing at `DROPS` of the run
 
     Attributes:
         peak: learning rate at the end of the warmup.
@@ -19,6 +30,7 @@ class Schedule:
         warmup_steps: w; 0 starts at the peak.
         warmup_start: fraction of the peak at step 0.
         final: fraction of the peak at the last step.
+        shape: of the fall.
     """
 
     peak: float
@@ -26,16 +38,23 @@ class Schedule:
     warmup_steps: int
     warmup_start: float
     final: float
+    shape: Shape = "cosine"
 
     def __call__(self, step: int) -> float:
         """The learning rate of a step; steps count from 0."""
         if step < self.warmup_steps:
             done = step / self.warmup_steps
             return self.peak * (self.warmup_start + (1 - self.warmup_start) * done)
+        if self.shape == "steps":
+            return self.peak * 0.1 ** sum(step >= drop * self.total_steps for drop in DROPS)
+        begin = self.warmup_steps
+        if self.shape == "flat-cosine":
+            begin = max(begin, self.total_steps // 2)
         # A run with a single step after the warmup makes it at the peak.
-        done = (step - self.warmup_steps) / max(1, self.total_steps - 1 - self.warmup_steps)
-        cosine = (1 + math.cos(math.pi * min(done, 1.0))) / 2
-        return self.peak * (self.final + (1 - self.final) * cosine)
+        done = (step - begin) / max(1, self.total_steps - 1 - begin)
+        done = min(max(done, 0.0), 1.0)
+        left = 1 - done if self.shape == "linear" else (1 + math.cos(math.pi * done)) / 2
+        return self.peak * (self.final + (1 - self.final) * left)
 
 
 def make_schedule(
@@ -45,12 +64,16 @@ def make_schedule(
     warmup_epochs: float,
     warmup_start: float,
     final: float,
+    shape: Shape = "cosine",
+    warmup_min_steps: int = 0,
 ) -> Schedule:
-    """The schedule of a run; the warmup leaves at least the last epoch to the cosine."""
+    """The schedule of a run; the warmup leaves at least the last epoch to the fall."""
+    wanted = max(round(warmup_epochs * steps_per_epoch), warmup_min_steps)
     return Schedule(
         peak=peak,
         total_steps=epochs * steps_per_epoch,
-        warmup_steps=round(min(warmup_epochs, epochs - 1) * steps_per_epoch),
+        warmup_steps=min(wanted, (epochs - 1) * steps_per_epoch),
         warmup_start=warmup_start,
         final=final,
+        shape=shape,
     )

@@ -8,7 +8,6 @@ import yaml
 
 from crispmask.config import AugmentConfig, TrainConfig
 from crispmask.engine.resolve import (
-    auto_lr,
     from_plain,
     load_train_config,
     resolve,
@@ -22,27 +21,24 @@ DATA = Path("data.yaml")
 WORK = WorkDir(Path("work_dirs/x"))
 
 
-def test_the_learning_rate_of_the_seed() -> None:
-    assert auto_lr("solov2", 3) == pytest.approx(0.001429, abs=5e-7)
-    assert auto_lr("rtmdet-ins", 3) == 0.004
-
-
 def test_everything_left_open_is_decided() -> None:
-    settings = resolve(TrainConfig(device="cpu"), WORK, DATA, 3)
+    settings = resolve(TrainConfig(device="cpu"), WORK, DATA, 3, 100)
     assert (settings.batch, settings.close_mosaic, settings.weight_decay) == (8, 10, 0.0005)
     assert settings.config.precision == "32"
     values = to_plain(settings.config).values()
     assert "auto" not in values
     assert Path(settings.config.data).is_absolute()
-    tiny = resolve(TrainConfig(architecture="rtmdet-ins", epochs=12, device="cpu"), WORK, DATA, 3)
+    tiny = resolve(
+        TrainConfig(architecture="rtmdet-ins", epochs=12, device="cpu"), WORK, DATA, 3, 100
+    )
     assert (tiny.config.model, tiny.batch, tiny.close_mosaic) == ("tiny", 10, 2)
     assert (tiny.lr, tiny.weight_decay) == (0.004, 0.05)
 
 
 def test_grids_follow_the_image_unless_given() -> None:
-    settings = resolve(TrainConfig(imgsz=256, device="cpu"), WORK, DATA, 3)
+    settings = resolve(TrainConfig(imgsz=256, device="cpu"), WORK, DATA, 3, 100)
     assert settings.config.num_cells() == (32, 32, 24, 16, 12)
-    settings = resolve(TrainConfig(grids="20,16,12,10,8", device="cpu"), WORK, DATA, 3)
+    settings = resolve(TrainConfig(grids="20,16,12,10,8", device="cpu"), WORK, DATA, 3, 100)
     assert settings.config.num_cells() == (20, 16, 12, 10, 8)
 
 
@@ -59,19 +55,19 @@ def test_grids_are_for_solov2() -> None:
 
 def test_given_values_stay() -> None:
     config = TrainConfig(batch=3, lr=0.5, weight_decay=0.0, close_mosaic=0, device="cpu")
-    settings = resolve(config, WORK, DATA, 3)
+    settings = resolve(config, WORK, DATA, 3, 100)
     assert (settings.batch, settings.lr) == (3, 0.5)
     assert (settings.weight_decay, settings.close_mosaic) == (0.0, 0)
 
 
 def test_resolving_twice_changes_nothing() -> None:
-    once = resolve(TrainConfig(device="cpu"), WORK, DATA, 3)
-    assert resolve(once.config, WORK, DATA, 3) == once
+    once = resolve(TrainConfig(device="cpu"), WORK, DATA, 3, 100)
+    assert resolve(once.config, WORK, DATA, 3, 100) == once
 
 
 def test_config_file_round_trip(tmp_path: Path) -> None:
     config = resolve(
-        TrainConfig(device="cpu", augment=AugmentConfig(mosaic=0.5)), WORK, DATA, 2
+        TrainConfig(device="cpu", augment=AugmentConfig(mosaic=0.5)), WORK, DATA, 2, 100
     ).config
     save_train_config(config, tmp_path / "config.yaml")
     assert load_train_config(tmp_path / "config.yaml") == config

@@ -20,7 +20,7 @@ from crispmask.engine.workdir import WorkDir
 def _run(**changes: Any) -> Run:
     torch.manual_seed(0)
     config = TrainConfig(device="cpu", lr=0.05, epochs=20, warmup_epochs=0, **changes)
-    settings = resolve(config, WorkDir(Path("x")), Path("data.yaml"), 1)
+    settings = resolve(config, WorkDir(Path("x")), Path("data.yaml"), 1, 8)
     return start_run(ToyNetwork(), settings, make_fabric("cpu", settings.precision), 4)
 
 
