@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -131,3 +133,19 @@ def test_a_run_that_goes_on_keeps_its_settings() -> None:
 def test_unknown_recipe() -> None:
     with pytest.raises(ConfigError, match=r"^--recipe must be one of .* did you mean native\?$"):
         train_config(recipe="nativ")
+
+
+def test_the_document_shows_the_numbers() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `--([a-z-]+)` \| (.*) \|$", text, flags=re.MULTILINE))
+    native = {a: recipe_settings("native", a, "large") for a in ("solov2", "rtmdet-ins")}
+    columns = [{}, recipe_settings("ultralytics", "solov2", "nano"), *native.values()]
+    named = {name.replace("_", "-") for settings in columns for name in settings}
+    colours = {"hsv-h", "hsv-s", "hsv-v"}  # one row for the three
+    apart = colours | {"optimizer", "weight-decay", "momentum", "ema-tau"}  # words
+    assert named - apart - rows.keys() == set()
+    for name in rows.keys() - apart - {"lr", "close-mosaic"}:
+        shown = [cell.strip() for cell in rows[name].split(" | ")]
+        for settings, cell in zip(columns, shown, strict=True):
+            (value,) = values(train_config(**settings), name.replace("-", "_"))
+            assert cell == "-" or str(value) in cell.replace(",", "").split(), name

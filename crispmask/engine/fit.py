@@ -166,14 +166,10 @@ def _train_one(run: Run, job: _Job) -> EpochLog:
     with show_bar(job.console, title, len(loader)) as bar:
 
         def on_step(step: StepLog) -> None:
-            job.board.add(
-                {
-                    "step/total": step.losses["total"],
-                    "step/lr": step.lr,
-                    "step/norm": step.grad_norm,
-                },
-                run.step,
-            )
+            values = {"step/total": step.losses["total"], "step/lr": step.lr}
+            if step.grad_norm is not None:
+                values["step/norm"] = step.grad_norm
+            job.board.add(values, run.step)
             losses = "  ".join(f"{k} {v:.2f}" for k, v in step.losses.items() if k != "total")
             bar.advance(step.num_images, f"{losses}  {step.num_instances} instances")
 
@@ -183,7 +179,7 @@ def _train_one(run: Run, job: _Job) -> EpochLog:
 
 
 def _check_finite(trained: EpochLog, epoch: int, settings: Settings) -> None:
-    if trained.num_skipped == trained.num_steps:
+    if trained.num_skipped == trained.num_updates:
         raise ConfigError(
             f"epoch {epoch}: no step had finite gradients, training has exploded; "
             f"use an --lr below {settings.lr:.3g} or --precision 32"
@@ -193,7 +189,7 @@ def _check_finite(trained: EpochLog, epoch: int, settings: Settings) -> None:
             "epoch %d: %d of %d steps left out, their gradients were not finite",
             epoch,
             trained.num_skipped,
-            trained.num_steps,
+            trained.num_updates,
         )
 
 

@@ -85,7 +85,7 @@ def choose_rate(
             momentum = 0.9 if steps > LONG_RUN else momentum
     scaled = published.lr * images_per_step / published.batch
     auto = _auto(config, optimizer, num_classes, scaled)
-    if config.lr in ("auto", auto.lr):
+    if config.lr == "auto" or config.lr == auto.lr:
         return optimizer, momentum, auto
     times = config.lr / scaled
     if optimizer == "sgd":  # momentum m sums gradients up to 1 / (1 - m) of one

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from lightning_fabric.wrappers import _FabricModule
 from torch.optim import Optimizer
 
 from crispmask.engine.ema import Ema
@@ -30,23 +30,33 @@ class Run:
         optimizer: wrapped by Fabric.
         schedule: learning rate of each step.
         clip_norm: largest gradient norm; infinity does not clip.
+        full_gather: batches gathered for a change of the weights, after the warmup.
         scales_loss: a gradient scaler looks after non-finite gradients (precision 16).
-        step: steps done.
+        gathered: batches whose gradients wait to be used.
+        step: batches done.
         epoch: epochs done.
         best_map: best validation mask mAP50-95 so far, None before the first.
     """
 
     fabric: Fabric
-    model: nn.Module
+    model: _FabricModule
     network: Network[Any]
     ema: Ema
     optimizer: Optimizer
     schedule: Schedule
     clip_norm: float
+    full_gather: int = 1
     scales_loss: bool = False
+    gathered: int = 0
     step: int = 0
     epoch: int = 0
     best_map: float | None = None
+
+    def batches_per_update(self) -> int:
+        """Batches gathered for a change of the weights: grows from one over the warmup."""
+        warmup = self.schedule.warmup_steps
+        done = min(1.0, self.step / warmup) if warmup else 1.0
+        return round(1 + (self.full_gather - 1) * done)
 
 
 def start_run(
@@ -79,6 +89,7 @@ def start_run(
         wrapped,
         schedule,
         clip_norm=config.clip_norm or float("inf"),
+        full_gather=max(1, round(config.nominal_batch / settings.batch)),
         scales_loss=config.precision == "16",
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -18,39 +18,40 @@ from crispmask.types import Batch
 
 @dataclass(frozen=True, slots=True)
 class StepLog:
-    """What is known after a step.
+    """What is known after a batch.
 
     Attributes:
         losses: weighted terms and their sum, `total`.
-        lr: learning rate of the step.
-        grad_norm: norm of the gradients before clipping.
+        lr: learning rate.
+        grad_norm: norm of the gathered gradients before clipping; None while more batches are
+            gathered before the weights change.
         num_images: images of the batch.
         num_instances: instances of the batch.
     """
 
     losses: dict[str, float]
     lr: float
-    grad_norm: float
+    grad_norm: float | None
     num_images: int
     num_instances: int
 
     @property
     def is_finite(self) -> bool:
-        """Whether the gradients could be used."""
-        return math.isfinite(self.grad_norm) and math.isfinite(self.losses["total"])
+        """Whether losses and gradients can be used."""
+        return math.isfinite(self.losses["total"]) and math.isfinite(self.grad_norm or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class EpochLog:
-    """Means over an epoch; of the steps with finite gradients only.
+    """Means over an epoch; of the batches with finite losses and gradients only.
 
     Attributes:
         losses: weighted terms and their sum, `total`.
-        lr: learning rate of the last step.
+        lr: learning rate of the last batch.
         grad_norm: mean norm of the gradients before clipping.
         num_images: images seen.
-        num_steps: steps made.
-        num_skipped: steps whose gradients were not finite and not used.
+        num_updates: changes of the weights that were due.
+        num_skipped: those left out, because gradients were not finite.
         seconds: time taken.
     """
 
@@ -58,31 +59,41 @@ class EpochLog:
     lr: float
     grad_norm: float
     num_images: int
-    num_steps: int
+    num_updates: int
     num_skipped: int
     seconds: float
 
 
-def train_step(run: Run, batch: Batch) -> StepLog:
-    """Forward, loss, backward, clip, step."""
+def train_step(run: Run, batch: Batch, is_last: bool = False) -> StepLog:
+    """Forward, loss, backward; then clip and step, once enough images are gathered.
+
+    Args:
+        run: changed.
+        batch: of this step.
+        is_last: the weights change however few images are gathered.
+    """
     lr = run.schedule(run.step)
     set_lr(run.optimizer, lr)
     batch = batch.to(run.fabric.device, non_blocking=True)
+    if run.gathered == 0:
+        run.optimizer.zero_grad()
+    run.gathered += 1
+    updates = is_last or run.gathered >= run.batches_per_update()
 
-    outputs = run.model(batch.images.contiguous(memory_format=torch.channels_last))
-    losses = run.network.loss(outputs, batch.targets)
-    total = torch.stack(list(losses.values())).sum()
+    with run.fabric.no_backward_sync(run.model, enabled=not updates):
+        outputs = run.model(batch.images.contiguous(memory_format=torch.channels_last))
+        losses = run.network.loss(outputs, batch.targets)
+        total = torch.stack(list(losses.values())).sum()
+        run.fabric.backward(total)
 
-    run.optimizer.zero_grad()
-    run.fabric.backward(total)
-    norm = run.fabric.clip_gradients(
-        run.model, run.optimizer, max_norm=run.clip_norm, error_if_nonfinite=False
-    )
+    norm = _clip(run) if updates else None
     log = _read_back(losses, total, norm, lr, batch)
-    if log.is_finite or run.scales_loss:  # a scaler skips by itself, and has to be told
-        run.optimizer.step()
-    if log.is_finite:
-        run.ema.update(run.network)
+    if updates:
+        if log.is_finite or run.scales_loss:  # a scaler skips by itself, and has to be told
+            run.optimizer.step()
+        if log.is_finite:
+            run.ema.update(run.network)
+        run.gathered = 0
     run.step += 1
     return log
 
@@ -98,38 +109,64 @@ def train_epoch(run: Run, batches: Iterable[Batch], on_step: Callable[[StepLog],
     run.model.train()
     start = time.perf_counter()
     sums: dict[str, float] = defaultdict(float)
-    lr, grad_norm, num_images, num_steps, num_used = 0.0, 0.0, 0, 0, 0
-    for batch in batches:
-        log = train_step(run, batch)
-        lr, num_images, num_steps = log.lr, num_images + log.num_images, num_steps + 1
+    norms: list[float] = []
+    lr, num_images, num_finite, num_skipped = 0.0, 0, 0, 0
+    for batch, is_last in _mark_last(batches):
+        log = train_step(run, batch, is_last)
+        lr, num_images = log.lr, num_images + log.num_images
         if log.is_finite:
-            num_used += 1
-            grad_norm += log.grad_norm
+            num_finite += 1
             for name, value in log.losses.items():
                 sums[name] += value
+        if log.grad_norm is not None:
+            norms.append(log.grad_norm)
+            num_skipped += not log.is_finite
         on_step(log)
     run.epoch += 1
+    used = [norm for norm in norms if math.isfinite(norm)]
     return EpochLog(
-        losses={name: value / num_used for name, value in sums.items()},
+        losses={name: value / num_finite for name, value in sums.items()},
         lr=lr,
-        grad_norm=grad_norm / num_used if num_used else math.nan,
+        grad_norm=sum(used) / len(used) if used else math.nan,
         num_images=num_images,
-        num_steps=num_steps,
-        num_skipped=num_steps - num_used,
+        num_updates=len(norms),
+        num_skipped=num_skipped,
         seconds=time.perf_counter() - start,
     )
+
+
+def _clip(run: Run) -> Tensor:
+    """Means of the gathered gradients, clipped; returns their norm before that."""
+    if run.gathered > 1:
+        gradients = [p.grad for p in run.network.parameters() if p.grad is not None]
+        torch._foreach_mul_(gradients, 1 / run.gathered)
+    norm = run.fabric.clip_gradients(
+        run.model, run.optimizer, max_norm=run.clip_norm, error_if_nonfinite=False
+    )
+    assert norm is not None  # it is for every way to clip but by value
+    return norm
+
+
+def _mark_last(batches: Iterable[Batch]) -> Iterator[tuple[Batch, bool]]:
+    """Each batch, and whether it is the last one."""
+    iterator = iter(batches)
+    batch = next(iterator, None)
+    while batch is not None:
+        following = next(iterator, None)
+        yield batch, following is None
+        batch = following
 
 
 def _read_back(
     losses: dict[str, Tensor], total: Tensor, norm: Tensor | None, lr: float, batch: Batch
 ) -> StepLog:
     """Moves the numbers of a step to the CPU in one transfer."""
-    grad_norm = total.new_zeros(()) if norm is None else norm
-    values = torch.stack([*losses.values(), total, grad_norm]).detach().tolist()
+    numbers = [*losses.values(), total, *([] if norm is None else [norm])]
+    values = torch.stack(numbers).detach().tolist()
     return StepLog(
-        losses=dict(zip([*losses, "total"], values[:-1], strict=True)),
+        losses=dict(zip([*losses, "total"], values, strict=False)),
         lr=lr,
-        grad_norm=values[-1],
+        grad_norm=None if norm is None else values[-1],
         num_images=len(batch.images),
         num_instances=sum(batch.targets.counts),
     )

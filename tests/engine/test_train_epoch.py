@@ -65,8 +65,68 @@ def test_an_epoch_is_the_mean_of_its_steps() -> None:
     assert epoch.losses["mask"] == pytest.approx(sum(s.losses["mask"] for s in steps) / 3)
     assert epoch.losses["total"] == pytest.approx(epoch.losses["class"] + epoch.losses["mask"])
     assert epoch.grad_norm == pytest.approx(sum(s.grad_norm for s in steps) / 3)
-    assert (epoch.num_images, epoch.num_steps, epoch.num_skipped) == (6, 3, 0)
+    assert (epoch.num_images, epoch.num_updates, epoch.num_skipped) == (6, 3, 0)
     assert epoch.lr == steps[-1].lr
+
+
+def test_gathered_batches_change_the_weights_by_their_mean_gradient() -> None:
+    run = _run(nominal_batch=6)  # of three batches of two
+    run.full_gather = 3  # the table's batch is larger
+    network = ToyNetwork()
+    network.load_state_dict(run.network.state_dict())
+    network.drop.p = run.network.drop.p = 0
+    batches = list(make_batches(5))
+    logs: list[StepLog] = []
+    epoch = train_epoch(run, batches, logs.append)
+    assert [log.grad_norm is None for log in logs] == [True, True, False, True, False]
+    assert (epoch.num_updates, run.ema.updates, run.step) == (2, 2, 5)
+
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.937)
+    for gathered, log in ((batches[:3], logs[2]), (batches[3:], logs[4])):  # the last are fewer
+        optimizer.param_groups[0]["lr"] = log.lr
+        optimizer.zero_grad()
+        for batch in gathered:
+            sum(network.loss(network(batch.images), batch.targets).values()).backward()
+        for p in network.parameters():
+            p.grad /= len(gathered)
+            if p.ndim > 1:
+                p.grad += 0.0005 * p.detach()
+        optimizer.step()
+    for name, p in network.named_parameters():
+        torch.testing.assert_close(
+            dict(run.network.named_parameters())[name], p, rtol=1e-4, atol=1e-6
+        )
+
+
+def test_gathering_grows_over_the_warmup() -> None:
+    run = _run(nominal_batch=64, batch=8)
+    assert run.batches_per_update() == run.full_gather == 8
+    run.schedule = replace(run.schedule, warmup_steps=14)
+    counts = []
+    for run.step in range(16):
+        counts.append(run.batches_per_update())
+    assert (counts[0], counts[14], counts[15]) == (1, 8, 8)
+    assert counts == sorted(counts)
+
+
+def test_a_loss_that_is_not_finite_spoils_what_was_gathered(monkeypatch) -> None:
+    run = _run()
+    run.full_gather = 2
+    before = {name: p.clone() for name, p in run.network.named_parameters()}
+    loss, calls = run.network.loss, []
+
+    def second_fails(outputs, targets):
+        calls.append(0)
+        return {
+            k: v * (math.nan if len(calls) == 2 else 1) for k, v in loss(outputs, targets).items()
+        }
+
+    monkeypatch.setattr(run.network, "loss", second_fails)
+    epoch = train_epoch(run, make_batches(2), on_step=lambda step: None)
+    assert (epoch.num_updates, epoch.num_skipped, run.ema.updates) == (1, 1, 0)
+    assert math.isfinite(epoch.losses["total"])
+    for name, p in run.network.named_parameters():
+        assert torch.equal(p, before[name])
 
 
 def test_clipping_can_be_off() -> None:
@@ -80,7 +140,7 @@ def test_non_finite_gradients_are_not_used(monkeypatch: pytest.MonkeyPatch) -> N
         run.network, "loss", lambda outputs, targets: {"class": outputs.sum() * math.nan}
     )
     epoch = train_epoch(run, make_batches(2), on_step=lambda step: None)
-    assert epoch.num_skipped == epoch.num_steps == 2
+    assert epoch.num_skipped == epoch.num_updates == 2
     assert run.ema.updates == 0
     for name, p in run.network.named_parameters():
         assert torch.equal(p, before[name])
