@@ -88,9 +88,11 @@ class Normalise(nn.Module):
 
 def coordinates(h: int, w: int, like: Tensor) -> Tensor:
     """Channels x and y, each from -1 to 1 inclusive: (1, 2, h, w), type and device of `like`."""
-    x = torch.linspace(-1, 1, w, device=like.device, dtype=like.dtype)
-    y = torch.linspace(-1, 1, h, device=like.device, dtype=like.dtype)
-    return torch.stack([x.expand(h, w), y[:, None].expand(h, w)])[None]
+    x, y = (  # not by linspace: exporters want its length as a constant
+        torch.arange(n, device=like.device, dtype=torch.float32) * (2 / (n - 1) if n > 1 else 0) - 1
+        for n in (w, h)
+    )
+    return torch.stack([x.expand(h, w), y[:, None].expand(h, w)])[None].to(like.dtype)
 
 
 def append_coordinates(features: Tensor) -> Tensor:

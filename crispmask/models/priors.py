@@ -35,8 +35,8 @@ def grid_priors(sizes: list[Size], strides: tuple[int, ...], device: torch.devic
 
 
 def boxes_from_distances(priors: Tensor, distances: Tensor) -> Tensor:
-    """Boxes (..., A, 4) xyxy around priors (A, 3) from distances (..., A, 4) ltrb, pixels."""
-    xy = priors[:, :2]
+    """Boxes (..., A, 4) xyxy around priors (..., A, 3) from distances (..., A, 4) ltrb, pixels."""
+    xy = priors[..., :2]
     return torch.cat([xy - distances[..., :2], xy + distances[..., 2:]], dim=-1)
 
 

@@ -32,22 +32,36 @@ def dynamic_masks(kernels: Tensor, priors: Tensor, mask_features: Tensor) -> Ten
         (M, h, w) float32.
     """
     h, w = mask_features.shape[1:]
-    y = torch.arange(h, device=mask_features.device, dtype=torch.float32) * MASK_STRIDE
-    x = torch.arange(w, device=mask_features.device, dtype=torch.float32) * MASK_STRIDE
-    grid = torch.stack([x.expand(h, w), y[:, None].expand(h, w)])  # (2, h, w)
-    inputs = torch.cat([grid, mask_features.float()]).flatten(1)  # (10, h * w)
-
-    weights, biases = split_kernels(kernels.float())
-    reach = priors[:, None, 2:] * MASK_STRIDE  # (M, 1, 1)
-    position = weights[0][..., :2] / reach  # (M, 8, 2)
-    first_bias = biases[0] + (position @ priors[:, :2, None]).squeeze(2)  # (M, 8)
-    first = torch.cat([-position, weights[0][..., 2:]], dim=2)  # (M, 8, 10)
-
-    z = (first.flatten(0, 1) @ inputs).view(-1, 8, h * w)  # (M, 8, h * w)
-    z = (z + first_bias[..., None]).relu()
+    inputs = with_positions(mask_features).flatten(1)  # (10, h * w)
+    weights, biases = place_kernels(kernels, priors)
+    z = (weights[0].flatten(0, 1) @ inputs).view(-1, 8, h * w)  # (M, 8, h * w)
+    z = (z + biases[0][..., None]).relu()
     z = torch.baddbmm(biases[1][..., None], weights[1], z).relu()  # (M, 8, h * w)
     z = torch.baddbmm(biases[2][..., None], weights[2], z)  # (M, 1, h * w)
     return z.view(-1, h, w)
+
+
+def with_positions(mask_features: Tensor) -> Tensor:
+    """Prepends x and y in input pixels: (..., 8, h, w) to (..., 10, h, w) float32."""
+    h, w = mask_features.shape[-2:]
+    y = torch.arange(h, device=mask_features.device, dtype=torch.float32) * MASK_STRIDE
+    x = torch.arange(w, device=mask_features.device, dtype=torch.float32) * MASK_STRIDE
+    grid = torch.stack([x.expand(h, w), y[:, None].expand(h, w)])  # (2, h, w)
+    grid = grid.expand(*mask_features.shape[:-3], 2, h, w)
+    return torch.cat([grid, mask_features.float()], dim=-3)
+
+
+def place_kernels(kernels: Tensor, priors: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights and biases of each layer as `split_kernels`, for absolute positions.
+
+    The first layer reads the features of `with_positions` and knows where its prior lies.
+    """
+    weights, biases = split_kernels(kernels.float())
+    reach = priors[:, None, 2:] * MASK_STRIDE  # (M, 1, 1)
+    position = weights[0][..., :2] / reach  # (M, 8, 2)
+    biases[0] = biases[0] + (position @ priors[:, :2, None]).squeeze(2)  # (M, 8)
+    weights[0] = torch.cat([-position, weights[0][..., 2:]], dim=2)  # (M, 8, 10)
+    return weights, biases
 
 
 def split_kernels(kernels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
