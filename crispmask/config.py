@@ -163,6 +163,10 @@ class TrainConfig:
     """Steps over which the decay of the averaged weights grows."""
     close_mosaic: int | Literal["auto"] = "auto"
     """Last epochs without mosaic, mixup and copy-paste; auto: 10, at most a fifth of all."""
+    mosaic_partners: Literal["dataset", "batch"] = "dataset"
+    """Where mosaic and mixup find their other images; batch: each is decoded only once."""
+    multi_scale: float = 0.0
+    """How far the size of a training batch may be from imgsz, as a fraction of it."""
     mask_stride: Literal[1, 2, 4] = 4
     """Input pixels per pixel of the mask loss."""
     grids: str = "auto"
@@ -216,6 +220,7 @@ class TrainConfig:
             self.close_mosaic == "auto" or self.close_mosaic >= 0,
             f"--close-mosaic must not be negative, not {self.close_mosaic}",
         )
+        _check(0 <= self.multi_scale < 1, f"--multi-scale is 0 to below 1, not {self.multi_scale}")
         _check(
             self.val_interval >= 1, f"--val-interval must be at least 1, not {self.val_interval}"
         )

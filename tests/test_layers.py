@@ -34,7 +34,7 @@ ALLOWED = {
     "engine": PICTURES | {"data", "augment", "models", "metrics"},
     "predict": PICTURES | {"data", "models"},
     "validate": PICTURES | {"data", "models", "metrics", "engine", "predict"},
-    "api": BASE | {"recipes", "engine"},
+    "api": BASE | {"recipes", "augment", "engine"},
     "cli": PICTURES
     | {"recipes", "data", "models", "metrics", "engine", "predict", "validate", "api"},
     "__init__": {"version", "types", "api", "models", "predict"},

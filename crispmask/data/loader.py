@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from crispmask.data.collate import collate
-from crispmask.data.dataset import TrainDataset, ValDataset
+from crispmask.data.collate import MULTIPLE, collate
+from crispmask.data.dataset import TrainDataset, TrainKey, ValDataset
 from crispmask.data.index import DatasetIndex
 from crispmask.errors import CrispmaskError
+from crispmask.geometry.letterbox import round_up
 from crispmask.types import Batch, Sample
 
 
-class TrainSampler(Sampler[tuple[int, int]]):
-    """All positions in a new order each epoch, as (epoch, position).
+class TrainSampler(Sampler[TrainKey]):
+    """All positions in a new order each epoch.
 
     Every rank gets equally many; where they do not share out evenly, the first ones of the
     order come twice. No image is left out.
@@ -29,13 +30,25 @@ class TrainSampler(Sampler[tuple[int, int]]):
         seed: of the orders.
         rank: of this process.
         world_size: processes.
+        batch: images per batch; those of one batch have one size.
+        sizes: sides to draw from, for each batch anew; none: that of the dataset.
     """
 
-    def __init__(self, num_samples: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        num_samples: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        batch: int = 1,
+        sizes: Sequence[int] = (),
+    ) -> None:
         self.num_samples = num_samples
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        self.batch = batch
+        self.sizes = sizes
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -45,10 +58,29 @@ class TrainSampler(Sampler[tuple[int, int]]):
     def __len__(self) -> int:
         return -(-self.num_samples // self.world_size)
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[TrainKey]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_samples)
         shared = np.resize(order, len(self) * self.world_size)[self.rank :: self.world_size]
-        return iter([(self.epoch, i) for i in shared.tolist()])
+        for k, i in enumerate(shared.tolist()):
+            yield TrainKey(self.epoch, i, self._imgsz(k // self.batch))
+
+    def _imgsz(self, batch_index: int) -> int | None:
+        """The side of the images of a batch, the same on every rank."""
+        if not self.sizes:
+            return None
+        rng = np.random.default_rng((self.seed, self.epoch, 0, batch_index))
+        return self.sizes[int(rng.integers(len(self.sizes)))]
+
+
+def multi_scale_sizes(imgsz: int, fraction: float) -> tuple[int, ...]:
+    """The sides from (1 - fraction) to (1 + fraction) `imgsz` that a network can take.
+
+    All multiples of 32 in that range, from 64 up.
+    """
+    if fraction == 0:
+        return ()
+    low = max(2 * MULTIPLE, round_up(int(imgsz * (1 - fraction) + 0.5), MULTIPLE))
+    return tuple(range(low, int(imgsz * (1 + fraction) + 0.5) + 1, MULTIPLE))
 
 
 class BatchLoader(DataLoader[Any]):
@@ -75,11 +107,15 @@ class _Guarded(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, key: Any) -> Sample | CrispmaskError:
+    def __getitems__(self, keys: list[Any]) -> list[Sample | CrispmaskError]:
+        """The samples of a batch up to the first error."""
+        samples: list[Sample | CrispmaskError] = []
         try:
-            return self.dataset[key]
+            # One by one: an error keeps what came before it.
+            samples.extend(self.dataset.batch(keys))
         except CrispmaskError as error:
-            return error
+            samples.append(error)
+        return samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +146,7 @@ def train_loader(
     rank: int = 0,
     world_size: int = 1,
     pin_memory: bool = False,
+    multi_scale: float = 0.0,
 ) -> BatchLoader:
     """Shuffled batches; call `loader.sampler.set_epoch` before each epoch.
 
@@ -126,8 +163,10 @@ def train_loader(
         rank: of this process.
         world_size: processes that train.
         pin_memory: whether batches lie in page-locked memory.
+        multi_scale: how far the size of a batch may be from that of the dataset, a fraction.
     """
-    sampler = TrainSampler(len(dataset), seed, rank, world_size)
+    sizes = multi_scale_sizes(dataset.imgsz, multi_scale)
+    sampler = TrainSampler(len(dataset), seed, rank, world_size, batch, sizes)
     alone = len(sampler) > batch and len(sampler) % batch == 1
     return _loader(
         dataset, sampler, batch, workers, mask_stride, pad_value, pin_memory, drop_last=alone

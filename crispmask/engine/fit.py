@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from crispmask.augment.transform import Transform
 from crispmask.config import TrainConfig
 from crispmask.data.spec import read_spec
 from crispmask.engine.checkpoint import load_checkpoint
@@ -64,12 +65,16 @@ class _Job:
     board: TensorBoard
 
 
-def fit(config: TrainConfig, console: Console | None = None) -> TrainResult:
+def fit(
+    config: TrainConfig, console: Console | None = None, transform: Transform | None = None
+) -> TrainResult:
     """Trains a model and leaves a run folder.
 
     Args:
         config: what to train; with `resume` the settings of that run count.
         console: where progress is shown; standard output if none is given.
+        transform: the user's own change of training images; not saved, so that it has to be
+            given again to continue a run.
 
     Raises:
         CrispmaskError: a flag, dataset or weight file cannot be used.
@@ -90,7 +95,7 @@ def fit(config: TrainConfig, console: Console | None = None) -> TrainResult:
     fabric.seed_everything(config.seed, verbose=False)
     network, spec, weights = make_network(settings, len(dataset.names), load=resumed is None)
     data = read_data(settings, dataset)
-    loaders = make_loaders(settings, data, network.pad_value, fabric)
+    loaders = make_loaders(settings, data, network.pad_value, fabric, transform)
     run = start_run(network, settings, fabric, steps_per_epoch=len(loaders.train))
     if resumed:
         restore_run(run, resumed.checkpoint)

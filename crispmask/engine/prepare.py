@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from lightning_fabric import Fabric
 
+from crispmask.augment.transform import Transform
 from crispmask.data.dataset import TrainDataset, ValDataset
 from crispmask.data.index import DatasetIndex
 from crispmask.data.loader import BatchLoader, TrainSampler, train_loader, val_loader
@@ -115,9 +116,21 @@ def make_network(
 
 
 def make_loaders(
-    settings: Settings, data: Data, pad_value: tuple[float, float, float], fabric: Fabric
+    settings: Settings,
+    data: Data,
+    pad_value: tuple[float, float, float],
+    fabric: Fabric,
+    transform: Transform | None = None,
 ) -> Loaders:
-    """Batches of the training split with random changes, of the validation split without."""
+    """Batches of the training split with random changes, of the validation split without.
+
+    Args:
+        settings: of the run.
+        data: the splits.
+        pad_value: RGB of the padding.
+        fabric: says which share of the images is ours.
+        transform: the user's own change of training images.
+    """
     config = settings.config
     train = TrainDataset(
         data.train,
@@ -125,6 +138,8 @@ def make_loaders(
         config.augment,
         config.seed,
         config.epochs - settings.close_mosaic,
+        config.mosaic_partners,
+        transform,
     )
     workers = usable_workers(config.workers)
     pin_memory = fabric.device.type == "cuda"
@@ -139,6 +154,7 @@ def make_loaders(
             rank=fabric.global_rank,
             world_size=fabric.world_size,
             pin_memory=pin_memory,
+            multi_scale=config.multi_scale,
         ),
         val_loader(
             ValDataset(data.val, config.imgsz),

@@ -175,3 +175,26 @@ def test_image_too_large_for_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     np.testing.assert_array_equal(read_image(path), picture())
     assert image_size(path) == (H, W)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(
+    ("at_least", "factor"), [((20, 30), 2), ((21, 31), 1), ((4, 7), 4), ((10, 15), 4)]
+)
+def test_a_decoder_may_reduce_large_images(
+    tmp_path: Path, orientation: int, at_least: tuple[int, int], factor: int
+) -> None:
+    path = save(Image.fromarray(picture()), tmp_path / "a.jpg", orientation, quality=95)
+    whole = read_image(path)
+    if orientation == 6:
+        at_least = at_least[::-1]
+    reduced = read_image(path, at_least)
+    height, width = whole.shape[:2]
+    assert reduced.shape == (-(-height // factor), -(-width // factor), 3)
+    expected = cv2.resize(whole, reduced.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(reduced.astype(int) - expected).max() < 12
+
+
+def test_other_formats_are_not_reduced(tmp_path: Path) -> None:
+    path = save(Image.fromarray(picture()), tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(path, (2, 3)), read_image(path))

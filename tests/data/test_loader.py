@@ -5,9 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
+import crispmask.data.dataset as dataset_module
 from crispmask.config import AugmentConfig
-from crispmask.data.dataset import TrainDataset, ValDataset
-from crispmask.data.loader import BatchLoader, TrainSampler, train_loader, val_loader
+from crispmask.data.dataset import TrainDataset, TrainKey, ValDataset
+from crispmask.data.loader import (
+    BatchLoader,
+    TrainSampler,
+    multi_scale_sizes,
+    train_loader,
+    val_loader,
+)
 from crispmask.data.scan import build_index
 from crispmask.data.spec import read_spec
 from crispmask.errors import DatasetError
@@ -16,7 +23,7 @@ from crispmask.types import Batch
 PAD = (114.0, 114.0, 114.0)
 
 
-def training(file: Path, batch: int, workers: int, **options: int) -> BatchLoader:
+def training(file: Path, batch: int, workers: int, **options: float) -> BatchLoader:
     spec = read_spec(file)
     dataset = TrainDataset(build_index(spec.train, 3), 64, AugmentConfig(), 0, 5)
     return train_loader(dataset, batch, workers, 4, PAD, seed=0, **options)
@@ -42,7 +49,7 @@ def same(a: Batch, b: Batch) -> bool:
 @pytest.mark.parametrize(("num_samples", "world_size"), [(10, 1), (10, 2), (10, 3), (2, 5)])
 def test_ranks_share_all_samples(num_samples: int, world_size: int) -> None:
     samplers = [TrainSampler(num_samples, 0, rank, world_size) for rank in range(world_size)]
-    shares = [[i for _, i in sampler] for sampler in samplers]
+    shares = [[key.position for key in sampler] for sampler in samplers]
     assert {len(share) for share in shares} == {len(samplers[0])}
     everything = [i for share in shares for i in share]
     assert set(everything) == set(range(num_samples))
@@ -53,11 +60,11 @@ def test_order_changes_with_epoch_and_seed() -> None:
     sampler = TrainSampler(50, seed=1)
     first = list(sampler)
     assert first == list(sampler)
-    assert all(epoch == 0 for epoch, _ in first)
+    assert all(key.epoch == 0 and key.imgsz is None for key in first)
     sampler.set_epoch(3)
     later = list(sampler)
-    assert all(epoch == 3 for epoch, _ in later)
-    orders = [[i for _, i in order] for order in (first, later, TrainSampler(50, seed=2))]
+    assert all(key.epoch == 3 for key in later)
+    orders = [[k.position for k in order] for order in (first, later, TrainSampler(50, seed=2))]
     assert len({tuple(order) for order in orders}) == 3
     assert all(sorted(order) == list(range(50)) for order in orders)
 
@@ -148,3 +155,50 @@ def test_loading_leaves_the_random_numbers_of_torch_alone(yolo_dataset) -> None:
     state = torch.get_rng_state()
     list(loader)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_sizes_of_multi_scale() -> None:
+    assert multi_scale_sizes(640, 0.0) == ()
+    assert multi_scale_sizes(640, 0.1) == (576, 608, 640, 672, 704)
+    assert multi_scale_sizes(96, 0.9)[:2] == (64, 96)
+    assert multi_scale_sizes(64, 0.01) == (64,)
+
+
+def test_batches_of_multi_scale_have_one_size_each(yolo_dataset) -> None:
+    file = yolo_dataset(num_train=12)
+    sizes = []
+    for workers in (0, 2):
+        loader = training(file, batch=2, workers=workers, multi_scale=0.5)
+        batches = list(loader)
+        sizes.append([tuple(batch.images.shape[2:]) for batch in batches])
+        assert all(
+            batch.targets.valid_sizes == (size,) * 2
+            for batch, size in zip(batches, sizes[-1], strict=True)
+        )
+    assert sizes[0] == sizes[1]
+    assert {height for height, _ in sizes[0]} <= {64, 96}
+    assert len(set(sizes[0])) == 2
+    ranks = [training(file, 2, 0, multi_scale=0.5, rank=r, world_size=2).sampler for r in (0, 1)]
+    drawn = [[key.imgsz for key in sampler] for sampler in ranks]
+    assert drawn[0] == drawn[1]
+
+
+def test_partners_from_the_batch(yolo_dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = read_spec(yolo_dataset(num_train=8))
+    index = build_index(spec.train, 3)
+    dataset = TrainDataset(index, 64, AugmentConfig(mixup=1.0), 0, 5, partners="batch")
+    loaders = [train_loader(dataset, 4, workers, 4, PAD, seed=0) for workers in (0, 2)]
+    for one, other in zip(*loaders, strict=True):
+        assert same(one, other)
+    read: list[int] = []
+    load = dataset_module.load_sample
+
+    def watched(index, i, *args, **kwargs):
+        read.append(i)
+        return load(index, i, *args, **kwargs)
+
+    monkeypatch.setattr(dataset_module, "load_sample", watched)
+    samples = list(dataset.batch([TrainKey(0, i) for i in (5, 2, 7)]))
+    assert [sample.index for sample in samples] == [5, 2, 7]
+    assert len(read) == len(set(read))
+    assert set(read) <= {2, 5, 7}

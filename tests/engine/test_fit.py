@@ -294,9 +294,32 @@ def test_splits_without_instances(config: TrainConfig, tmp_path: Path) -> None:
         _fit(config)
 
 
+def test_own_transform_and_every_augmentation(config: TrainConfig) -> None:
+    shapes = []
+
+    def note(image: Any, rng: Any) -> Any:
+        shapes.append(image.shape)
+        return image
+
+    everything = AugmentConfig(mixup=0.5, perspective=5e-4, copy_paste=0.5, shear=5, flipud=0.5)
+    config = replace(config, epochs=3, augment=everything, multi_scale=0.5, mosaic_partners="batch")
+    result = fit(config, Console(file=io.StringIO()), transform=note)
+    assert len(shapes) == 18
+    assert set(shapes) == {(64, 64, 3), (96, 96, 3)}
+    assert load_train_config(result.work_dir / "config.yaml").multi_scale == 0.5
+
+
+def test_a_wrong_transform_is_told(config: TrainConfig) -> None:
+    with pytest.raises(ConfigError, match="must return an image"):
+        fit(config, Console(file=io.StringIO()), transform=lambda image, rng: image[:9])
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("multi_scale", [0.0, 0.5])
 @pytest.mark.parametrize(("architecture", "model"), [("solov2", "nano"), ("rtmdet-ins", "tiny")])
-def test_real_networks_train(architecture: Any, model: Any, tmp_path: Path) -> None:
+def test_real_networks_train(
+    architecture: Any, model: Any, multi_scale: float, tmp_path: Path
+) -> None:
     config = TrainConfig(
         data=str(write_toy_dataset(tmp_path / "data", num_train=4, num_val=2, classes=2)),
         architecture=architecture,
@@ -308,6 +331,7 @@ def test_real_networks_train(architecture: Any, model: Any, tmp_path: Path) -> N
         weights="none",
         device="cpu",
         workers=0,
+        multi_scale=multi_scale,
     )
     result, _ = _fit(config)
     assert set(result.metrics["per_class"]) == {"square0", "square1"}
