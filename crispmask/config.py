@@ -173,6 +173,10 @@ class TrainConfig:
     """Cells per side of the five grids of solov2, as in 20,16,12,10,8; auto follows imgsz."""
     val_interval: int = 1
     """Epochs between validations; the last epoch is always validated."""
+    patience: int = 100
+    """Epochs without a better mask mAP50-95 after which training stops; 0 never stops early."""
+    save_period: int = 0
+    """Epochs between checkpoints that are kept beside best.pt and last.pt; 0 keeps none."""
     workers: int = 4
     """Processes that load training images; 0 loads in the main process."""
     device: str = "auto"
@@ -181,6 +185,8 @@ class TrainConfig:
     """Arithmetic; auto: bf16 on GPUs that have it, 16 on other GPUs, 32 elsewhere."""
     seed: int = 0
     """Seed of weights, data order and augmentation."""
+    deterministic: bool = False
+    """Only operations that give the same bits each time, where a GPU has them; slower."""
     resume: str = ""
     """Path of a last.pt to continue, or its run folder."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -207,7 +213,7 @@ class TrainConfig:
             self.warmup_epochs >= 0,
             f"--warmup-epochs must not be negative, not {self.warmup_epochs}",
         )
-        for name in ("warmup_min_steps", "nominal_batch"):
+        for name in ("warmup_min_steps", "nominal_batch", "patience", "save_period"):
             value = getattr(self, name)
             _check(value >= 0, f"--{name.replace('_', '-')} must not be negative, not {value}")
         for name in ("warmup_start", "final_lr"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Literal
 
@@ -66,6 +67,19 @@ def make_fabric(device: str, precision: Precision) -> Fabric:
         return Fabric(accelerator=device, devices=1, precision=_FABRIC_PRECISION[precision])
     devices = 1 if device == "cuda" else _gpu_numbers(device)
     return Fabric(accelerator="cuda", devices=devices, precision=_FABRIC_PRECISION[precision])
+
+
+def set_deterministic(on: bool) -> None:
+    """Lets torch choose operations that give the same bits each time, and tell which cannot.
+
+    What has no such operation, such as the gradient of an enlargement on some GPUs, still runs
+    and is warned of once.
+    """
+    if on:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by the first product
+    torch.use_deterministic_algorithms(on, warn_only=True)
+    torch.backends.cudnn.deterministic = on
+    torch.backends.cudnn.benchmark = False
 
 
 def usable_workers(workers: int) -> int:

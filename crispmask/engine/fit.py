@@ -15,7 +15,7 @@ from crispmask.augment.transform import Transform
 from crispmask.config import TrainConfig
 from crispmask.data.spec import read_spec
 from crispmask.engine.checkpoint import load_checkpoint
-from crispmask.engine.device import make_fabric, peak_memory_mb
+from crispmask.engine.device import make_fabric, peak_memory_mb, set_deterministic
 from crispmask.engine.evaluate import Evaluation, evaluate
 from crispmask.engine.log import ResultsCsv, TensorBoard
 from crispmask.engine.messages import epoch_line, print_end, print_interrupted, print_start
@@ -91,6 +91,7 @@ def fit(
     settings = resolve(
         config, work_dir, dataset.file, len(dataset.names), num_images=len(dataset.train)
     )
+    set_deterministic(config.deterministic)
     fabric = make_fabric(settings.device, settings.precision)
     fabric.seed_everything(config.seed, verbose=False)
     network, spec, weights = make_network(settings, len(dataset.names), load=resumed is None)
@@ -146,15 +147,24 @@ def _train(run: Run, job: _Job) -> Evaluation | None:
             row |= _validation_row(evaluation, seconds)
             if run.best_map is None or evaluation.metrics.mask.map50_95 >= run.best_map:
                 best, run.best_map = evaluation, evaluation.metrics.mask.map50_95
+                run.best_epoch = run.epoch
                 write_file(work_dir.best, _content(run, job, evaluation.metrics.to_json()))
         row["memory_mb"] = peak_memory_mb(run.fabric.device)
         job.results.add(row)
         job.board.add({key: value for key, value in row.items() if key != "epoch"}, run.step)
         job.board.flush()
-        _save_last(run, job, evaluation.metrics.to_json() if evaluation else {})
+        metrics = evaluation.metrics.to_json() if evaluation else {}
+        if config.save_period and run.epoch % config.save_period == 0:
+            write_file(work_dir.epoch(run.epoch), _content(run, job, metrics))
+        _save_last(run, job, metrics)
         pace = (time.perf_counter() - start) / (run.epoch - first)
         left = pace * (config.epochs - run.epoch)
         say(job.console, epoch_line(row, config.epochs, trained.num_images, left))
+        if config.patience and run.best_map is not None:
+            waited = run.epoch - run.best_epoch
+            if waited >= config.patience and run.epoch < config.epochs:
+                say(job.console, f"no better mask mAP50-95 for {waited} epochs: stopping early")
+                break
     return best
 
 

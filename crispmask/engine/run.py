@@ -36,6 +36,7 @@ class Run:
         step: batches done.
         epoch: epochs done.
         best_map: best validation mask mAP50-95 so far, None before the first.
+        best_epoch: the epoch it was reached in.
     """
 
     fabric: Fabric
@@ -51,6 +52,7 @@ class Run:
     step: int = 0
     epoch: int = 0
     best_map: float | None = None
+    best_epoch: int = 0
 
     def batches_per_update(self) -> int:
         """Batches gathered for a change of the weights: grows from one over the warmup."""
@@ -104,6 +106,7 @@ def training_state(run: Run) -> dict[str, Any]:
         "epoch": run.epoch,
         "step": run.step,
         "best_map": run.best_map,
+        "best_epoch": run.best_epoch,
         "rng": get_rng_state(),
     }
 
@@ -116,5 +119,6 @@ def restore_run(run: Run, checkpoint: dict[str, Any]) -> None:
     run.ema.updates = state["ema_updates"]
     run.optimizer.load_state_dict(state["optimizer"])
     run.fabric.strategy.precision.load_state_dict(state["scaler"])
-    run.epoch, run.step, run.best_map = state["epoch"], state["step"], state["best_map"]
+    run.epoch, run.step = state["epoch"], state["step"]
+    run.best_map, run.best_epoch = state["best_map"], state["best_epoch"]
     set_rng_state(state["rng"])

@@ -35,6 +35,10 @@ class WorkDir:
         """Checkpoint with everything needed to continue."""
         return self.path / "weights" / "last.pt"
 
+    def epoch(self, number: int) -> Path:
+        """Checkpoint kept of an epoch, for `--save-period`."""
+        return self.path / "weights" / f"epoch{number}.pt"
+
     @property
     def annotations(self) -> Path:
         """Folder of the COCO annotation files."""

@@ -212,6 +212,40 @@ def test_a_run_interrupted_in_its_report(
     assert (tmp_path / "run/metrics.json").is_file()
 
 
+def test_training_stops_when_nothing_gets_better(config: TrainConfig, tmp_path: Path) -> None:
+    # The weights hardly move, and an equal score counts as better: make it worse instead.
+    result, text = _fit(replace(config, epochs=9, patience=2, lr=1e-9, ema_decay=0.0))
+    assert "stopping early" not in text
+    maps = iter([0.1, 0.5, 0.4, 0.4, 0.9])
+    original = fit_module.evaluate
+
+    def scripted(*args: Any) -> Any:
+        found = original(*args)
+        mask = replace(found.metrics.mask, map50_95=next(maps))
+        return replace(found, metrics=replace(found.metrics, mask=mask))
+
+    fit_module.evaluate = scripted
+    try:
+        result, text = _fit(replace(config, epochs=9, patience=2, work_dir=str(tmp_path / "b")))
+    finally:
+        fit_module.evaluate = original
+    assert "no better mask mAP50-95 for 2 epochs: stopping early" in text
+    assert result.best_map == 0.5
+    content = load_checkpoint(result.work_dir / "weights" / "last.pt")
+    assert content["epoch"] == 4
+    assert content["training"]["best_epoch"] == 2
+    assert (result.work_dir / "metrics.json").is_file()
+
+
+def test_checkpoints_can_be_kept(config: TrainConfig) -> None:
+    result, _ = _fit(replace(config, save_period=2))
+    kept = sorted(path.name for path in (result.work_dir / "weights").glob("epoch*.pt"))
+    assert kept == ["epoch2.pt", "epoch4.pt"]
+    content = load_checkpoint(result.work_dir / "weights" / "epoch2.pt")
+    assert content["epoch"] == 2
+    assert "training" not in content
+
+
 def test_validation_interval(config: TrainConfig, tmp_path: Path) -> None:
     _fit(replace(config, epochs=3, val_interval=2))
     with (tmp_path / "run/results.csv").open(newline="") as file:
