@@ -17,6 +17,7 @@ from crispmask.data.spec import read_spec
 from crispmask.engine.checkpoint import load_checkpoint
 from crispmask.engine.device import make_fabric, peak_memory_mb, set_deterministic
 from crispmask.engine.evaluate import Evaluation, evaluate
+from crispmask.engine.guard import ExplodedError, Guard, go_back
 from crispmask.engine.log import ResultsCsv, TensorBoard
 from crispmask.engine.messages import epoch_line, print_end, print_interrupted, print_start
 from crispmask.engine.prepare import Data, Loaders, make_loaders, make_network, read_data
@@ -27,7 +28,6 @@ from crispmask.engine.resume import read_resumed
 from crispmask.engine.run import Run, restore_run, start_run, training_state
 from crispmask.engine.train_epoch import EpochLog, StepLog, train_epoch
 from crispmask.engine.workdir import choose_work_dir
-from crispmask.errors import ConfigError
 from crispmask.models.build import ModelSpec
 from crispmask.models.files import write_file
 from crispmask.types import Batch
@@ -63,6 +63,7 @@ class _Job:
     console: Console
     results: ResultsCsv
     board: TensorBoard
+    guard: Guard
 
 
 def fit(
@@ -114,6 +115,7 @@ def fit(
         console,
         ResultsCsv(work_dir.path / "results.csv", run.epoch),
         TensorBoard(work_dir.path, run.step),
+        Guard(work_dir.path / "unusable", dataset.names),
     )
     try:
         best = _train(run, job)
@@ -139,7 +141,11 @@ def _train(run: Run, job: _Job) -> Evaluation | None:
     if not work_dir.last.is_file():  # an interruption in the first epoch leaves one, too
         _save_last(run, job, {})
     while run.epoch < config.epochs:
-        trained = _train_one(run, job)
+        try:
+            trained = _train_one(run, job)
+        except ExplodedError:
+            say(job.console, go_back(run, work_dir.last))
+            continue
         row = {"epoch": run.epoch, **_training_row(trained)}
         evaluation = None
         if run.epoch % config.val_interval == 0 or run.epoch == config.epochs:
@@ -180,32 +186,16 @@ def _train_one(run: Run, job: _Job) -> EpochLog:
     title = f"epoch {epoch + 1}/{settings.config.epochs}"
     with show_bar(job.console, title, len(loader)) as bar:
 
-        def on_step(step: StepLog) -> None:
+        def on_step(step: StepLog, batch: Batch) -> None:
             values = {"step/total": step.losses["total"], "step/lr": step.lr}
             if step.grad_norm is not None:
                 values["step/norm"] = step.grad_norm
             job.board.add(values, run.step)
             losses = "  ".join(f"{k} {v:.2f}" for k, v in step.losses.items() if k != "total")
             bar.advance(step.num_images, f"{losses}  {step.num_instances} instances")
+            job.guard.watch(step, batch, run)
 
-        trained = train_epoch(run, batches, on_step)
-    _check_finite(trained, epoch + 1, settings)
-    return trained
-
-
-def _check_finite(trained: EpochLog, epoch: int, settings: Settings) -> None:
-    if trained.num_skipped == trained.num_updates:
-        raise ConfigError(
-            f"epoch {epoch}: no step had finite gradients, training has exploded; "
-            f"use an --lr below {settings.lr:.3g} or --precision 32"
-        )
-    if trained.num_skipped:
-        log.warning(
-            "epoch %d: %d of %d steps left out, their gradients were not finite",
-            epoch,
-            trained.num_skipped,
-            trained.num_updates,
-        )
+        return train_epoch(run, batches, on_step)
 
 
 def _validate(run: Run, job: _Job) -> tuple[Evaluation, float]:

@@ -37,6 +37,8 @@ class Run:
         epoch: epochs done.
         best_map: best validation mask mAP50-95 so far, None before the first.
         best_epoch: the epoch it was reached in.
+        rate_factor: what the learning rate of the schedule is multiplied by.
+        setbacks: times the run went back after an explosion, halving that factor.
     """
 
     fabric: Fabric
@@ -53,6 +55,8 @@ class Run:
     epoch: int = 0
     best_map: float | None = None
     best_epoch: int = 0
+    rate_factor: float = 1.0
+    setbacks: int = 0
 
     def batches_per_update(self) -> int:
         """Batches gathered for a change of the weights: grows from one over the warmup."""
@@ -107,6 +111,8 @@ def training_state(run: Run) -> dict[str, Any]:
         "step": run.step,
         "best_map": run.best_map,
         "best_epoch": run.best_epoch,
+        "rate_factor": run.rate_factor,
+        "setbacks": run.setbacks,
         "rng": get_rng_state(),
     }
 
@@ -121,4 +127,6 @@ def restore_run(run: Run, checkpoint: dict[str, Any]) -> None:
     run.fabric.strategy.precision.load_state_dict(state["scaler"])
     run.epoch, run.step = state["epoch"], state["step"]
     run.best_map, run.best_epoch = state["best_map"], state["best_epoch"]
+    run.rate_factor, run.setbacks = state["rate_factor"], state["setbacks"]
+    run.gathered = 0
     set_rng_state(state["rng"])

@@ -72,7 +72,7 @@ def train_step(run: Run, batch: Batch, is_last: bool = False) -> StepLog:
         batch: of this step.
         is_last: the weights change however few images are gathered.
     """
-    lr = run.schedule(run.step)
+    lr = run.schedule(run.step) * run.rate_factor
     set_lr(run.optimizer, lr)
     batch = batch.to(run.fabric.device, non_blocking=True)
     if run.gathered == 0:
@@ -98,13 +98,15 @@ def train_step(run: Run, batch: Batch, is_last: bool = False) -> StepLog:
     return log
 
 
-def train_epoch(run: Run, batches: Iterable[Batch], on_step: Callable[[StepLog], None]) -> EpochLog:
+def train_epoch(
+    run: Run, batches: Iterable[Batch], on_step: Callable[[StepLog, Batch], None]
+) -> EpochLog:
     """Trains on every batch once.
 
     Args:
         run: changed by every step.
         batches: of this epoch.
-        on_step: called after each step.
+        on_step: called after each step with its batch.
     """
     run.model.train()
     start = time.perf_counter()
@@ -121,7 +123,7 @@ def train_epoch(run: Run, batches: Iterable[Batch], on_step: Callable[[StepLog],
         if log.grad_norm is not None:
             norms.append(log.grad_norm)
             num_skipped += not log.is_finite
-        on_step(log)
+        on_step(log, batch)
     run.epoch += 1
     used = [norm for norm in norms if math.isfinite(norm)]
     return EpochLog(

@@ -58,8 +58,8 @@ def _stop_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     original = fit_module.train_epoch
 
     def interrupted(run: Any, batches: Any, on_step: Any) -> Any:
-        def press(step: Any) -> None:
-            on_step(step)
+        def press(step: Any, batch: Any) -> None:
+            on_step(step, batch)
             if run.epoch + 1 == epoch and run.step % 3 == 2:
                 raise KeyboardInterrupt
 
@@ -309,12 +309,58 @@ def test_what_cannot_be_resumed(config: TrainConfig, tmp_path: Path) -> None:
             _fit(TrainConfig(resume=str(resume)))
 
 
-def test_exploded_training_stops(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        ToyNetwork, "loss", lambda self, outputs, targets: {"class": outputs.sum() * float("nan")}
-    )
-    with pytest.raises(ConfigError, match="no step had finite gradients"):
+def _explode(when: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the losses infinite while `when()`; ten batches in a row are too many."""
+    loss = ToyNetwork.loss
+
+    def exploding(self: ToyNetwork, outputs: Any, targets: Any) -> Any:
+        factor = float("inf") if when() else 1.0
+        return {name: value * factor for name, value in loss(self, outputs, targets).items()}
+
+    monkeypatch.setattr(ToyNetwork, "loss", exploding)
+    monkeypatch.setattr("crispmask.engine.guard.IN_A_ROW", 2)
+
+
+def test_training_that_explodes_is_given_up_in_the_end(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _explode(lambda: True, monkeypatch)
+    with pytest.raises(ConfigError, match=r"^epoch 1: .* rate of 0\.00625 .* lower --lr"):
         _fit(config)
+    saved = sorted(path.name for path in (tmp_path / "run/unusable").iterdir())
+    assert saved[:2] == ["epoch1_batch1.jpg", "epoch1_batch1.pt"]
+    assert len(saved) == 4  # the same two batches each time
+    content = torch.load(tmp_path / "run/unusable/epoch1_batch1.pt", weights_only=True)
+    assert content["images"].shape[0] == len(content["counts"]) == 2
+
+
+def test_a_run_goes_back_and_on_at_half_the_rate(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    # Three batches an epoch: the seventh and eighth call are the first ones of epoch 3.
+    _explode(lambda: calls.append(0) or len(calls) in (7, 8), monkeypatch)
+    result, text = _fit(config)
+    assert (
+        "epoch 3: training exploded at a peak rate of 0.05; going back to the end of epoch 2"
+        in (text)
+    )
+    lines = [line for line in text.splitlines() if line.startswith("epoch ") and "lr" in line]
+    assert [line.split()[1] for line in lines] == ["1/4", "2/4", "3/4", "4/4"]
+    state = load_checkpoint(result.work_dir / "weights" / "last.pt")["training"]
+    assert (state["rate_factor"], state["setbacks"], state["step"]) == (0.5, 1, 12)
+
+
+def test_a_single_unusable_batch_is_left_out(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls: list[int] = []
+    _explode(lambda: calls.append(0) or len(calls) == 5, monkeypatch)
+    result, text = _fit(config)
+    assert "exploded" not in text
+    assert "epoch 2: a batch gave losses or gradients that are not finite" in caplog.text
+    content = load_checkpoint(result.work_dir / "weights" / "last.pt")
+    assert content["training"]["ema_updates"] == 11
 
 
 def test_splits_without_instances(config: TrainConfig, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_learns(architecture: str, precision: str) -> None:
     run = _run(architecture=architecture, precision=precision)
     totals = []
     for _ in range(12):
-        epoch = train_epoch(run, make_batches(4), on_step=lambda step: None)
+        epoch = train_epoch(run, make_batches(4), on_step=lambda step, batch: None)
         totals.append(epoch.losses["total"])
     assert totals[-1] < 0.6 * totals[0]
     assert (run.epoch, run.step, run.ema.updates) == (12, 48, 48)
@@ -61,7 +61,7 @@ def test_learns(architecture: str, precision: str) -> None:
 
 def test_an_epoch_is_the_mean_of_its_steps() -> None:
     steps: list[StepLog] = []
-    epoch = train_epoch(_run(), make_batches(3), steps.append)
+    epoch = train_epoch(_run(), make_batches(3), lambda step, _: steps.append(step))
     assert epoch.losses["mask"] == pytest.approx(sum(s.losses["mask"] for s in steps) / 3)
     assert epoch.losses["total"] == pytest.approx(epoch.losses["class"] + epoch.losses["mask"])
     assert epoch.grad_norm == pytest.approx(sum(s.grad_norm for s in steps) / 3)
@@ -77,7 +77,7 @@ def test_gathered_batches_change_the_weights_by_their_mean_gradient() -> None:
     network.drop.p = run.network.drop.p = 0
     batches = list(make_batches(5))
     logs: list[StepLog] = []
-    epoch = train_epoch(run, batches, logs.append)
+    epoch = train_epoch(run, batches, lambda step, _: logs.append(step))
     assert [log.grad_norm is None for log in logs] == [True, True, False, True, False]
     assert (epoch.num_updates, run.ema.updates, run.step) == (2, 2, 5)
 
@@ -122,7 +122,7 @@ def test_a_loss_that_is_not_finite_spoils_what_was_gathered(monkeypatch) -> None
         }
 
     monkeypatch.setattr(run.network, "loss", second_fails)
-    epoch = train_epoch(run, make_batches(2), on_step=lambda step: None)
+    epoch = train_epoch(run, make_batches(2), on_step=lambda step, batch: None)
     assert (epoch.num_updates, epoch.num_skipped, run.ema.updates) == (1, 1, 0)
     assert math.isfinite(epoch.losses["total"])
     for name, p in run.network.named_parameters():
@@ -139,7 +139,7 @@ def test_non_finite_gradients_are_not_used(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(
         run.network, "loss", lambda outputs, targets: {"class": outputs.sum() * math.nan}
     )
-    epoch = train_epoch(run, make_batches(2), on_step=lambda step: None)
+    epoch = train_epoch(run, make_batches(2), on_step=lambda step, batch: None)
     assert epoch.num_skipped == epoch.num_updates == 2
     assert run.ema.updates == 0
     for name, p in run.network.named_parameters():
