@@ -119,6 +119,8 @@ class TrainConfig:
     """Model family."""
     model: ModelName = "nano"
     """Model size; nano and tiny name the same smallest row."""
+    backbone: str = "auto"
+    """Feature extractor, any name of timm with maps of stride 4 to 32; auto: the model's own."""
     epochs: int = 150
     """Passes over the training images."""
     batch: int | Literal["auto"] = "auto"
@@ -155,6 +157,14 @@ class TrainConfig:
     """Learning rate at the last step, fraction of the peak; not of steps."""
     nominal_batch: int = 0
     """Images per step of the optimizer, gathered from several batches; 0: those of one batch."""
+    freeze: int | Literal["auto"] = "auto"
+    """Stages of the backbone, with its stem, that are not trained, 0 to 4; auto: 1 for solov2."""
+    norm_eval: bool | Literal["auto"] = "auto"
+    """Keep the batch statistics of the backbone; auto: true for solov2."""
+    backbone_lr: float = 1.0
+    """Learning rate of the backbone, as a factor of the other one."""
+    layer_decay: float = 1.0
+    """Factor of the rate from each stage of the backbone to the one before, last to first."""
     clip_norm: float = 35.0
     """Largest gradient norm; 0 turns clipping off."""
     ema_decay: float = 0.9999
@@ -219,6 +229,24 @@ class TrainConfig:
         for name in ("warmup_start", "final_lr"):
             value = getattr(self, name)
             _check(0 <= value <= 1, f"--{name.replace('_', '-')} is 0 to 1, not {value}")
+        _check(
+            self.freeze == "auto" or 0 <= self.freeze <= 4,
+            f"--freeze is auto or 0 to 4, not {self.freeze}",
+        )
+        _check(
+            self.weights != "none" or self.freeze in ("auto", 0),
+            f"--freeze {self.freeze} would keep random weights: leave --weights none out",
+        )
+        _check(
+            self.weights != "none" or self.norm_eval is not True,
+            "--norm-eval true would keep statistics of no image: leave --weights none out",
+        )
+        _check(
+            self.backbone_lr > 0,
+            f"--backbone-lr must be positive, not {self.backbone_lr}; "
+            "--freeze 4 keeps the backbone as it is",
+        )
+        _check(0 < self.layer_decay <= 1, f"--layer-decay is above 0 to 1, not {self.layer_decay}")
         _check(self.clip_norm >= 0, f"--clip-norm must not be negative, not {self.clip_norm}")
         _check(0 <= self.ema_decay < 1, f"--ema-decay is 0 to below 1, not {self.ema_decay}")
         _check(self.ema_tau > 0, f"--ema-tau must be positive, not {self.ema_tau}")

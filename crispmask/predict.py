@@ -155,6 +155,7 @@ def build(
     weights: str | None = None,
     imgsz: int | None = None,
     names: Sequence[str] | None = None,
+    backbone: str | None = None,
 ) -> Model:
     """A new model.
 
@@ -165,9 +166,15 @@ def build(
         weights: None or `none` for random ones, `imagenet`, or a path.
         imgsz: longest image side it is made for; None keeps the published grids.
         names: class names; None names them class_0, class_1 ...
+        backbone: timm name of another backbone than that of the model.
+
+    Raises:
+        ConfigError: no such model, or a backbone that does not fit it.
+        WeightsError: the weights cannot be had.
     """
-    spec = ModelSpec(architecture, model, num_classes, imgsz)
+    spec = ModelSpec(architecture, model, num_classes, imgsz, backbone=backbone)
     network = build_network(spec)
+    spec = replace(spec, backbone=network.backbone.name)  # with the tag of its weights
     apply_weights(network, weights, architecture)
     names = tuple(names or (f"class_{i}" for i in range(num_classes)))
     return Model(network.eval(), spec, names, imgsz or DEFAULT_IMGSZ)

@@ -133,6 +133,8 @@ def _tokens(values: Mapping[str, str], flags: Mapping[str, Flag]) -> list[str]:
     for name, text in values.items():
         flag = flags[name]
         if flag.hint is not bool:
+            if bool in _members(flag.hint) and text.lower() in _BOOLEANS:
+                text = str(_BOOLEANS[text.lower()])
             tokens.append(f"--{name}={text}")
         elif _BOOLEANS[text.lower()] != flag.default:
             tokens.append(f"--no-{name}" if flag.default else f"--{name}")
@@ -157,7 +159,7 @@ def _choices(hint: Any) -> tuple[Any, ...]:
 
 def _describe(hint: Any) -> str:
     """A type in words: `a whole number or auto`."""
-    words = {int: "a whole number", float: "a number", str: "text"}
+    words = {bool: "true, false", int: "a whole number", float: "a number", str: "text"}
     kinds = [words[member] for member in _members(hint) if member in words]
     choices = [str(choice) for choice in _choices(hint)]
     if len(choices) > 1:

@@ -41,6 +41,7 @@ def print_start(
     rows = {
         "model": f"{config.architecture} {config.model}, {parameters / 1e6:.1f} M parameters, "
         f"{num_classes} class{'es' if num_classes > 1 else ''}",
+        "backbone": _backbone(settings),
         "weights": weights,
         "data": config.data,
         "images": f"{len(train)} to train with {len(train.labels)} instances, "
@@ -53,6 +54,21 @@ def print_start(
     }
     for name, value in rows.items():
         say(console, f"{name:<10}{value}")
+
+
+def _backbone(settings: Settings) -> str:
+    """The backbone and what is special about its training."""
+    config, parts = settings.config, [settings.config.backbone]
+    if settings.freeze:
+        stages = "stage" if settings.freeze == 1 else f"{settings.freeze} stages"
+        parts.append(f"stem and first {stages} frozen")
+    if settings.norm_eval:
+        parts.append("batch statistics kept")
+    if config.backbone_lr != 1:
+        parts.append(f"learning rate x {config.backbone_lr:g}")
+    if config.layer_decay != 1:
+        parts.append(f"layer decay {config.layer_decay:g}")
+    return ", ".join(parts)
 
 
 def epoch_line(row: Mapping[str, float], epochs: int, num_images: int, seconds_left: float) -> str:

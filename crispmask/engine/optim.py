@@ -1,4 +1,4 @@
-"""Optimizers: which one an architecture takes, and what is decayed."""
+"""Optimizers: which one an architecture takes, what is decayed, and how fast each part learns."""
 
 from __future__ import annotations
 
@@ -7,24 +7,73 @@ from typing import Any, Literal
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from crispmask.models.interface import Network
+from crispmask.models.timm_features import STAGE_STRIDES
+
 OptimizerName = Literal["sgd", "adamw"]
 
+_POSITIONS = ("position_bias_table", "pos_embed")
+"""Tables of positions in transformers: not decayed, as Swin's authors train them."""
 
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Trained parameters in two groups: decayed weights, then norms and biases.
+_BODY = "backbone.body."
+
+
+def parameter_groups(
+    network: Network[Any], weight_decay: float, backbone_lr: float = 1.0, layer_decay: float = 1.0
+) -> list[dict[str, Any]]:
+    """Trained parameters in groups of one learning rate and one weight decay.
 
     What has fewer than two axes is a bias or the scale of a norm: decaying those changes
     the size of activations, not the complexity of the function.
+
+    Args:
+        network: whose parameters are trained.
+        weight_decay: not applied to norms and biases.
+        backbone_lr: factor on the learning rate of the backbone.
+        layer_decay: see `lr_scales`.
+
+    Returns:
+        For each learning rate, the highest first, the decayed weights and the others. A
+        group's `lr_scale` is its factor on the rate of the schedule.
     """
-    trained = [p for p in network.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    scales = lr_scales(network, backbone_lr, layer_decay)
+    groups: list[dict[str, Any]] = []
+    for scale in sorted({scales.get(name, 1.0) for name in trained} | {1.0}, reverse=True):
+        mine = {name: p for name, p in trained.items() if scales.get(name, 1.0) == scale}
+        decayed = [p for name, p in mine.items() if _is_decayed(name, p)]
+        rest = [p for name, p in mine.items() if not _is_decayed(name, p)]
+        groups += [
+            {"params": decayed, "weight_decay": weight_decay, "lr_scale": scale},
+            {"params": rest, "weight_decay": 0.0, "lr_scale": scale},
+        ]
+    return groups
+
+
+def lr_scales(network: Network[Any], backbone_lr: float, layer_decay: float) -> dict[str, float]:
+    """Factor on the learning rate by parameter; names left out have 1.
+
+    Stage k of the K = 4 stages of the backbone learns at backbone_lr * layer_decay^(K + 1 - k)
+    of the rate of the head.
+    Source: layer-wise decay of BEiT, arXiv:2106.08254, with stages in place of layers.
+    """
+    if backbone_lr == layer_decay == 1:
+        return {}
+    last = len(STAGE_STRIDES)
+    return {
+        _BODY + name: backbone_lr * layer_decay ** (last + 1 - stage)
+        for name, stage in network.backbone.parameter_stages().items()
+    }
 
 
 def build_optimizer(
-    network: nn.Module, name: OptimizerName, lr: float, weight_decay: float, momentum: float
+    network: Network[Any],
+    name: OptimizerName,
+    lr: float,
+    weight_decay: float,
+    momentum: float,
+    backbone_lr: float = 1.0,
+    layer_decay: float = 1.0,
 ) -> Optimizer:
     """SGD with momentum, or AdamW.
 
@@ -34,14 +83,21 @@ def build_optimizer(
         lr: peak learning rate; the schedule sets that of each step.
         weight_decay: not applied to norms and biases.
         momentum: of SGD.
+        backbone_lr: factor on the learning rate of the backbone.
+        layer_decay: see `lr_scales`.
     """
-    groups = parameter_groups(network, weight_decay)
+    groups = parameter_groups(network, weight_decay, backbone_lr, layer_decay)
     if name == "sgd":
         return SGD(groups, lr=lr, momentum=momentum)
     return AdamW(groups, lr=lr)
 
 
 def set_lr(optimizer: Optimizer, lr: float) -> None:
-    """Gives all parameter groups the same learning rate."""
+    """Gives each parameter group its share of a learning rate."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        # Checkpoints written before there were factors have none.
+        group["lr"] = lr * group.get("lr_scale", 1.0)
+
+
+def _is_decayed(name: str, parameter: nn.Parameter) -> bool:
+    return parameter.ndim >= 2 and not any(word in name for word in _POSITIONS)

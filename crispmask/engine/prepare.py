@@ -92,7 +92,8 @@ def make_network(
         load: whether to fill it with the starting weights asked for.
 
     Raises:
-        WeightsError: they cannot be had.
+        ConfigError: the backbone does not fit, or has no such stage to freeze.
+        WeightsError: the weights cannot be had.
     """
     config = settings.config
     spec = ModelSpec(
@@ -102,14 +103,13 @@ def make_network(
         config.imgsz,
         config.mask_stride,
         config.num_cells(),
+        backbone=config.backbone,
     )
     network = build_network(spec)
     weights = config.weights if load else "none"
     line = apply_weights(network, weights, config.architecture)
-    if config.architecture == "solov2" and config.weights != "none":
-        # As its published models were trained: a ResNet keeps the statistics and the first
-        # layers it learnt from ImageNet, which a few images per batch would only blur.
-        network.backbone.fix(frozen_stages=1, norm_eval=True)
+    if settings.freeze or settings.norm_eval:
+        network.backbone.fix(settings.freeze, settings.norm_eval)
     if weights == "none":
         line = "random-initialised, nothing is loaded (--weights none)"
     return network, spec, line

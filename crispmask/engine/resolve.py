@@ -17,6 +17,7 @@ from crispmask.engine.workdir import WorkDir
 from crispmask.errors import ConfigError
 from crispmask.models.solov2.config import grids_for
 from crispmask.models.table import canonical_model, find_row
+from crispmask.models.timm_features import full_name
 
 WEIGHT_DECAY = {"sgd": 0.0005, "adamw": 0.05}
 """Weight decay by optimizer."""
@@ -37,6 +38,8 @@ class Settings:
         lr_reason: where it comes from, in words.
         optimizer: what turns gradients into steps.
         weight_decay: of weights that are decayed.
+        freeze: stages of the backbone that are not trained.
+        norm_eval: whether the batch statistics of the backbone stay.
         close_mosaic: last epochs without mosaic and mixup.
         device: cpu, mps, cuda or a GPU number.
         precision: arithmetic of the forward pass.
@@ -49,6 +52,8 @@ class Settings:
     lr_reason: str
     optimizer: OptimizerName
     weight_decay: float
+    freeze: int
+    norm_eval: bool
     close_mosaic: int
     device: str
     precision: Precision
@@ -67,15 +72,23 @@ def resolve(
         num_images: of the training split.
 
     Raises:
-        ConfigError: no such model, no such device, or a precision the device has not.
+        ConfigError: no such model, backbone or device, or a precision the device has not.
     """
     architecture = config.architecture
-    batch = find_row(architecture, config.model).batch if config.batch == "auto" else config.batch
+    row = find_row(architecture, config.model)
+    usual = config.backbone in ("auto", row.backbone)
+    backbone = row.backbone if usual else full_name(config.backbone)
+    batch = row.batch if config.batch == "auto" else config.batch
     optimizer, momentum, rate = choose_rate(config, batch, num_classes, num_images)
     weight_decay = WEIGHT_DECAY[optimizer] if config.weight_decay == "auto" else config.weight_decay
     close_mosaic = (
         min(10, config.epochs // 5) if config.close_mosaic == "auto" else config.close_mosaic
     )
+    # As SOLOv2's published models were trained: a ResNet keeps the statistics and the first
+    # layers it learnt from ImageNet, which a few images per batch would only blur.
+    keep = architecture == "solov2" and config.weights != "none"
+    freeze = int(keep) if config.freeze == "auto" else config.freeze
+    norm_eval = keep if config.norm_eval == "auto" else config.norm_eval
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
     grids = config.grids
@@ -85,11 +98,14 @@ def resolve(
         config,
         data=str(data.resolve()),
         model=cast(ModelName, canonical_model(architecture, config.model)),
+        backbone=backbone,
         batch=batch,
         lr=rate.lr,
         optimizer=optimizer,
         momentum=momentum,
         weight_decay=weight_decay,
+        freeze=freeze,
+        norm_eval=norm_eval,
         close_mosaic=close_mosaic,
         grids=grids,
         work_dir=str(work_dir.path),
@@ -106,6 +122,8 @@ def resolve(
         rate.reason,
         optimizer,
         weight_decay,
+        freeze,
+        norm_eval,
         close_mosaic,
         device,
         precision,

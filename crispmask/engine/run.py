@@ -72,7 +72,13 @@ def start_run(
     config = settings.config
     network.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(
-        network, settings.optimizer, settings.lr, settings.weight_decay, config.momentum
+        network,
+        settings.optimizer,
+        settings.lr,
+        settings.weight_decay,
+        config.momentum,
+        config.backbone_lr,
+        config.layer_decay,
     )
     ema = Ema(network, config.ema_decay, config.ema_tau)
     fabric.to_device(ema.network)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 from crispmask.errors import ConfigError
+from crispmask.models.backbone import Backbone, make_backbone
 from crispmask.models.interface import Network
 from crispmask.models.rtmdet_ins import config as rtmdet_ins
 from crispmask.models.rtmdet_ins.model import RTMDetIns
@@ -27,6 +28,7 @@ class ModelSpec:
         imgsz: longest image side it is made for; None keeps the published grids and ranges.
         mask_stride: input pixels per pixel of the mask loss.
         grids: S of the five grids of solov2; None follows `imgsz`.
+        backbone: timm name of another backbone than that of the model; None takes the latter.
     """
 
     architecture: str
@@ -35,6 +37,7 @@ class ModelSpec:
     imgsz: int | None = None
     mask_stride: int = 4
     grids: tuple[int, ...] | None = None
+    backbone: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -50,7 +53,7 @@ def build_network(spec: ModelSpec) -> Network[Any]:
     """The network of a spec with random weights.
 
     Raises:
-        ConfigError: no such architecture or model.
+        ConfigError: no such architecture or model, or a backbone that does not fit it.
     """
     model = canonical_model(spec.architecture, spec.model)
     if spec.num_classes < 1:
@@ -65,11 +68,20 @@ def build_network(spec: ModelSpec) -> Network[Any]:
             )
         if spec.grids is not None:
             config = replace(config, grids=tuple(spec.grids))
-        return Solov2(config, spec.num_classes, spec.mask_stride)
+        backbone = _backbone(spec, config.backbone, solov2.BACKBONE_STRIDES)
+        return Solov2(config, spec.num_classes, spec.mask_stride, backbone)
     if spec.architecture == "rtmdet-ins":
         size = _find({**rtmdet_ins.SIZES, **rtmdet_ins.LAYOUTS}, spec, model)
-        return RTMDetIns(size, spec.num_classes, spec.mask_stride)
+        backbone = _backbone(spec, size.backbone, rtmdet_ins.STRIDES)
+        return RTMDetIns(size, spec.num_classes, spec.mask_stride, backbone)
     raise ConfigError(f"no architecture {spec.architecture!r}: choose solov2 or rtmdet-ins")
+
+
+def _backbone(spec: ModelSpec, usual: str, strides: tuple[int, ...]) -> Backbone | None:
+    """The backbone a spec asks for, None if it is the usual one of its model."""
+    if spec.backbone is None or spec.backbone == usual:
+        return None
+    return make_backbone(spec.backbone, strides, spec.architecture)
 
 
 def _find(rows: dict[str, T], spec: ModelSpec, model: str) -> T:

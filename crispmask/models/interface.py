@@ -29,7 +29,7 @@ class Network(nn.Module, Generic[OutputsT]):
     presets: ClassVar[Mapping[str, DecodeConfig]]
     """Decode settings by name: `default`, `val` and `mmdet` (MMDetection's test_cfg)."""
 
-    pad_value: ClassVar[tuple[float, float, float]]
+    pad_value: tuple[float, float, float]
     """RGB pixel value beyond the image."""
 
     backbone: Backbone

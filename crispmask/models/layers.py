@@ -14,6 +14,12 @@ from torch import Tensor, nn
 
 MakeNorm = Callable[[int], nn.Module]
 
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+"""Mean colour of ImageNet, RGB in [0, 255], as MMDetection and torchvision subtract it."""
+
+IMAGENET_STD = (58.395, 57.12, 57.375)
+"""Its standard deviation per channel, likewise."""
+
 
 def group_norm(channels: int) -> nn.Module:
     """Group normalisation in 32 groups; `channels` is a multiple of 32."""
@@ -74,8 +80,8 @@ class Normalise(nn.Module):
 
     def __init__(
         self,
-        mean: tuple[float, float, float] = (123.675, 116.28, 103.53),
-        std: tuple[float, float, float] = (58.395, 57.12, 57.375),
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
     ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)

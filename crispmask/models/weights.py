@@ -12,6 +12,7 @@ from crispmask.models.checkpoint import read_checkpoint
 from crispmask.models.files import local_path
 from crispmask.models.fill import fill
 from crispmask.models.interface import Network
+from crispmask.models.timm_features import has_weights
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +55,18 @@ def apply_weights(network: Network[Any], weights: str | None, architecture: str)
 def load_imagenet(network: Network[Any]) -> str:
     """Fills the backbone with timm's ImageNet weights, downloaded or from its cache."""
     backbone = network.backbone
+    if not has_weights(backbone.name):
+        raise WeightsError(
+            f"nobody published weights of {backbone.name} through timm: choose another "
+            "--backbone, or start from random weights with --weights none"
+        )
     hub = logging.getLogger("huggingface_hub")
     level = hub.level
     hub.setLevel(logging.ERROR)  # it warns at every retry; what counts is said once below
     try:
-        source = timm.create_model(backbone.name, pretrained=True, features_only=True)
+        source = timm.create_model(
+            backbone.name, pretrained=True, features_only=True, **backbone.options
+        )
     except Exception as error:  # timm and the hub raise many kinds, none of them its own
         reason = (str(error) or type(error).__name__).splitlines()[0][:120].strip(" .")
         raise WeightsError(

@@ -27,7 +27,7 @@ def test_imagenet_fills_the_whole_backbone(monkeypatch) -> None:
     source = create_model("resnet18", features_only=True, out_indices=(0, 1, 2, 3, 4))
     asked = []
 
-    def create(name: str, pretrained: bool, features_only: bool):
+    def create(name: str, pretrained: bool, features_only: bool, **options):
         asked.append((name, pretrained))
         return source
 

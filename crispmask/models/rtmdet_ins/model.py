@@ -52,17 +52,24 @@ class RTMDetIns(Network[RTMDetInsOutputs]):
         config: the size.
         num_classes: K.
         mask_stride: input pixels per pixel of the mask loss: 4, 2 or 1.
+        backbone: in place of the one the size names; maps of `STRIDES`.
     """
 
     presets = PRESETS
     pad_value = (114.0, 114.0, 114.0)
 
-    def __init__(self, config: RTMDetInsConfig, num_classes: int, mask_stride: int = 4) -> None:
+    def __init__(
+        self,
+        config: RTMDetInsConfig,
+        num_classes: int,
+        mask_stride: int = 4,
+        backbone: Backbone | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         self.num_classes = num_classes
         self.mask_stride = mask_stride
-        self.backbone = Backbone(config.backbone, strides=STRIDES)
+        self.backbone = backbone or Backbone(config.backbone, STRIDES)
         self.neck = PAFPN(self.backbone.channels, config.channels, config.num_blocks)
         self.head = Head(config.channels, num_classes)
         self.mask_branch = MaskFeatures(config.channels)

@@ -11,6 +11,9 @@ from crispmask.config import DecodeConfig
 STRIDES = (8, 8, 16, 32, 32)
 """Input pixels per step of the five levels the grids look at."""
 
+BACKBONE_STRIDES = (4, 8, 16, 32)
+"""Input pixels per step of the maps the pyramid is made of."""
+
 PUBLISHED_GRIDS = (40, 36, 24, 16, 12)
 """S, cells per side of each level. Source: arXiv:2003.10152, the implementation details."""
 

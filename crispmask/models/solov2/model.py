@@ -18,7 +18,7 @@ from crispmask.models.interface import Network
 from crispmask.models.layers import resize
 from crispmask.models.mask_targets import masks_at_centre
 from crispmask.models.necks import FPN
-from crispmask.models.solov2.config import PRESETS, Solov2Config
+from crispmask.models.solov2.config import BACKBONE_STRIDES, PRESETS, Solov2Config
 from crispmask.models.solov2.decode import MASK_STRIDE, decode_image
 from crispmask.models.solov2.head import GridBranches, MaskFeatures
 from crispmask.models.solov2.loss import class_loss, mask_loss
@@ -49,17 +49,24 @@ class Solov2(Network[Solov2Outputs]):
         config: the size.
         num_classes: K.
         mask_stride: input pixels per pixel of the mask loss: 4, 2 or 1.
+        backbone: in place of the one the size names; maps of `BACKBONE_STRIDES`.
     """
 
     presets = PRESETS
-    pad_value = (123.675, 116.28, 103.53)  # the mean: zero once normalised
 
-    def __init__(self, config: Solov2Config, num_classes: int, mask_stride: int = 4) -> None:
+    def __init__(
+        self,
+        config: Solov2Config,
+        num_classes: int,
+        mask_stride: int = 4,
+        backbone: Backbone | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         self.num_classes = num_classes
         self.mask_stride = mask_stride
-        self.backbone = Backbone(config.backbone, strides=(4, 8, 16, 32))
+        self.backbone = backbone or Backbone(config.backbone, BACKBONE_STRIDES)
+        self.pad_value = self.backbone.mean  # zero once normalised
         self.neck = FPN(self.backbone.channels, config.fpn_channels)
         self.grid_branches = GridBranches(config, num_classes)
         self.mask_branch = MaskFeatures(config)
