@@ -158,13 +158,14 @@ class TrainConfig:
     nominal_batch: int = 0
     """Images per step of the optimizer, gathered from several batches; 0: those of one batch."""
     freeze: int | Literal["auto"] = "auto"
-    """Stages of the backbone, with its stem, that are not trained, 0 to 4; auto: 1 for solov2."""
+    """Stages of the backbone, with its stem, that are not trained, 0 to 4; auto: 1 for solov2,
+    0 otherwise."""
     norm_eval: bool | Literal["auto"] = "auto"
-    """Keep the batch statistics of the backbone; auto: true for solov2."""
+    """Keep the batch statistics of the backbone as they are; auto: true for solov2."""
     backbone_lr: float = 1.0
-    """Learning rate of the backbone, as a factor of the other one."""
+    """Learning rate of the backbone, as a factor of that of the rest."""
     layer_decay: float = 1.0
-    """Factor of the rate from each stage of the backbone to the one before, last to first."""
+    """Factor on the learning rate from each part to the one before: head, stages 4 to 1."""
     clip_norm: float = 35.0
     """Largest gradient norm; 0 turns clipping off."""
     ema_decay: float = 0.9999

@@ -36,15 +36,15 @@ def fill(network: Network[Any], checkpoint: Checkpoint, other_classes: bool = Fa
     for key, value in own.items():
         if key not in state:
             if not key.endswith("num_batches_tracked"):
-                _fail(checkpoint, key, f"is missing, {tuple(value.shape)} expected")
+                _fail(network, checkpoint, key, f"is missing, {tuple(value.shape)} expected")
         elif state[key].shape != value.shape:
             found, expected = tuple(state[key].shape), tuple(value.shape)
             if not (other_classes and ".class_logits." in key and found[1:] == expected[1:]):
-                _fail(checkpoint, key, f"has shape {found}, {expected} expected")
+                _fail(network, checkpoint, key, f"has shape {found}, {expected} expected")
             random.add(key)
     for key in state:
         if key not in own:
-            _fail(checkpoint, key, "is unknown")
+            _fail(network, checkpoint, key, "is unknown")
     taken = state.keys() - random
     network.load_state_dict({key: state[key] if key in taken else own[key] for key in own})
     line = f"weights of {checkpoint.path}, {len(taken)} tensors"
@@ -83,9 +83,12 @@ def fill_matching(network: Network[Any], state: Mapping[str, Tensor]) -> str:
     return f"{len(taken)} of {len(own)} tensors, {share:.1%} of the parameters"
 
 
-def _fail(checkpoint: Checkpoint, key: str, problem: str) -> None:
+def _fail(network: Network[Any], checkpoint: Checkpoint, key: str, problem: str) -> None:
     remedy = "the file is of another model size"
-    if checkpoint.spec is None:
+    spec = checkpoint.spec
+    if spec is not None and spec.backbone not in (None, network.backbone.name):
+        remedy = f"the file has another backbone: give --backbone {spec.backbone}"
+    elif spec is None:
         layout = find_layout(checkpoint.state, checkpoint.architecture, len(checkpoint.class_names))
         if layout is not None:
             remedy += f": its tensors are those of {checkpoint.architecture} {layout}"

@@ -24,6 +24,7 @@ class Config:
     kind: Literal["solov2", "rtmdet-ins"] = "solov2"
     save_txt: bool = False
     keep: bool = True
+    norm_eval: bool | Literal["auto"] = "auto"
     work_dir: str = "auto"
     inner: Inner = field(default_factory=Inner)
 
@@ -59,6 +60,16 @@ def test_booleans_off() -> None:
     assert read("save_txt=False").save_txt is False
     assert read("--keep", "no").keep is False
     assert read("keep=true").keep is True
+
+
+def test_booleans_that_may_be_auto() -> None:
+    assert read().norm_eval == read("norm_eval=auto").norm_eval == "auto"
+    for text in ("true", "True", "yes", "1"):
+        assert read("--norm-eval", text).norm_eval is True
+        assert read(f"norm_eval={text}").norm_eval is True
+    assert read("norm_eval=no").norm_eval is False
+    with pytest.raises(ConfigError, match="--norm-eval must be true, false or auto, not 'maybe'"):
+        read("norm_eval=maybe")
 
 
 def test_a_boolean_does_not_swallow_the_next_word() -> None:

@@ -26,17 +26,7 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> TrainConfig:
     """Starts from a checkpoint, as a frozen stage must have been trained before."""
     torch.manual_seed(0)
     start = crispmask.build(request.param, "nano", 2, imgsz=64, backbone="test_efficientnet")
-    content = {
-        "architecture": request.param,
-        "model": start.spec.model,
-        "num_classes": 2,
-        "class_names": ["square0", "square1"],
-        "imgsz": 64,
-        "network": start.spec.to_dict(),
-        "state_dict": start.network.state_dict(),
-    }
-    (tmp_path / "start").mkdir()
-    torch.save({"format": "crispmask", "version": 1, **content}, tmp_path / "start" / "best.pt")
+    start.save(tmp_path / "start.pt")
     return TrainConfig(
         data=str(write_toy_dataset(tmp_path / "data", num_train=4, num_val=2, classes=2)),
         architecture=request.param,
@@ -45,7 +35,7 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> TrainConfig:
         batch=2,
         imgsz=64,
         work_dir=str(tmp_path / "run"),
-        weights=str(tmp_path / "start" / "best.pt"),
+        weights=str(tmp_path / "start.pt"),
         freeze=2,
         norm_eval=True,
         backbone_lr=0.5,

@@ -53,6 +53,53 @@ def test_grids_are_for_solov2() -> None:
         TrainConfig(architecture="rtmdet-ins", grids="20,16,12,10,8")
 
 
+@pytest.mark.parametrize(
+    ("architecture", "weights", "freeze", "norm_eval"),
+    [
+        ("solov2", "imagenet", 1, True),
+        ("solov2", "start.pt", 1, True),
+        ("solov2", "none", 0, False),
+        ("rtmdet-ins", "imagenet", 0, False),
+    ],
+)
+def test_what_is_kept_of_the_backbone(architecture, weights, freeze, norm_eval) -> None:
+    config = TrainConfig(architecture=architecture, weights=weights, device="cpu")
+    settings = resolve(config, WORK, DATA, 3, 100)
+    assert (settings.freeze, settings.norm_eval) == (freeze, norm_eval)
+    assert (settings.config.freeze, settings.config.norm_eval) == (freeze, norm_eval)
+    settings = resolve(replace(config, freeze=0, norm_eval=False), WORK, DATA, 3, 100)
+    assert (settings.freeze, settings.norm_eval) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("given", "saved"),
+    [
+        ("auto", "resnet18"),
+        ("resnet18", "resnet18"),
+        ("resnet18.tv_in1k", "resnet18.tv_in1k"),
+        ("convnext_tiny", "convnext_tiny.in12k_ft_in1k"),
+    ],
+)
+def test_the_backbone_is_named_in_full(given: str, saved: str) -> None:
+    settings = resolve(TrainConfig(backbone=given, device="cpu"), WORK, DATA, 3, 100)
+    assert settings.config.backbone == saved
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"freeze": 5}, "--freeze is auto or 0 to 4, not 5"),
+        ({"freeze": 1, "weights": "none"}, "--freeze 1 would keep random weights"),
+        ({"norm_eval": True, "weights": "none"}, "--norm-eval true would keep"),
+        ({"backbone_lr": 0.0}, "--backbone-lr must be positive, not 0.0; --freeze 4"),
+        ({"layer_decay": 1.5}, "--layer-decay is above 0 to 1, not 1.5"),
+    ],
+)
+def test_what_the_backbone_cannot_do(settings, message) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        TrainConfig(**settings)
+
+
 def test_given_values_stay() -> None:
     config = TrainConfig(batch=3, lr=0.5, weight_decay=0.0, close_mosaic=0, device="cpu")
     settings = resolve(config, WORK, DATA, 3, 100)

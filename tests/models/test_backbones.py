@@ -81,14 +81,7 @@ def test_a_checkpoint_brings_its_backbone(architecture: str, model: str, tmp_pat
     torch.manual_seed(0)
     built = crispmask.build(architecture, model, 2, imgsz=96, backbone="test_convnext")
     assert built.spec.backbone == "test_convnext.r160_in1k"
-    content = {
-        "format": "crispmask",
-        "network": built.spec.to_dict(),
-        "class_names": built.names,
-        "imgsz": 96,
-        "state_dict": built.network.state_dict(),
-    }
-    torch.save(content, tmp_path / "best.pt")
+    built.save(tmp_path / "best.pt")
     loaded = crispmask.load(tmp_path / "best.pt")
     assert loaded.spec == built.spec
     images = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8)
@@ -97,6 +90,17 @@ def test_a_checkpoint_brings_its_backbone(architecture: str, model: str, tmp_pat
     for a, b in zip(ours.class_logits, theirs.class_logits, strict=True):
         assert a.equal(b)
     assert loaded.network.backbone.mean == (127.5, 127.5, 127.5)
+
+
+def test_weights_of_another_backbone_name_it(tmp_path: Path) -> None:
+    crispmask.build("rtmdet-ins", "tiny", 2, backbone="test_convnext").save(tmp_path / "a.pt")
+    message = r"a\.pt: .*; the file has another backbone: give --backbone test_convnext.r160_in1k$"
+    with pytest.raises(WeightsError, match=message):
+        crispmask.build("rtmdet-ins", "tiny", 2, weights=str(tmp_path / "a.pt"))
+    again = crispmask.build(
+        "rtmdet-ins", "tiny", 2, weights=str(tmp_path / "a.pt"), backbone="test_convnext"
+    )
+    assert again.network.backbone.name == "test_convnext.r160_in1k"
 
 
 def test_checkpoints_without_a_backbone_take_that_of_the_model() -> None:
@@ -209,3 +213,16 @@ def test_models_nobody_trained_have_no_imagenet_weights() -> None:
     network = build_network(ModelSpec("rtmdet-ins", "tiny", 2, backbone="convnext_atto_rms"))
     with pytest.raises(WeightsError, match="--weights none"):
         load_imagenet(network)
+
+
+@pytest.mark.slow
+def test_parameters_in_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "backbones.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.endswith(" M |")]
+    assert len(rows) == 10
+    for name, *counts in rows:
+        for (architecture, model), count in zip(ARCHITECTURES, counts, strict=True):
+            with torch.device("meta"):
+                network = build_network(ModelSpec(architecture, model, 80, backbone=name))
+            parameters = sum(p.numel() for p in network.parameters())
+            assert f"{parameters / 1e6:.1f} M" == count, (name, architecture)
