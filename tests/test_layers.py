@@ -29,6 +29,7 @@ ALLOWED = {
     "draw": BASE | {"geometry"},
     "augment": BASE | {"geometry"},
     "data": PICTURES | {"augment"},
+    "doctor": PICTURES | {"data"},
     "models": BASE | {"geometry"},
     "metrics": BASE | {"geometry"},
     "engine": PICTURES | {"data", "augment", "models", "metrics"},
@@ -36,7 +37,7 @@ ALLOWED = {
     "validate": PICTURES | {"data", "models", "metrics", "engine", "predict"},
     "api": BASE | {"recipes", "augment", "engine"},
     "cli": PICTURES
-    | {"recipes", "data", "models", "metrics", "engine", "predict", "validate", "api"},
+    | {"recipes", "data", "doctor", "models", "metrics", "engine", "predict", "validate", "api"},
     "__init__": {"version", "types", "api", "models", "predict"},
     "__main__": {"cli"},
 }
@@ -166,6 +167,7 @@ def test_the_search_for_torch_finds_it() -> None:
         "crispmask.data.labels",
         "crispmask.data.scenes",
         "crispmask.data.spec",
+        "crispmask.doctor.examine",
         "crispmask.types",
     ],
 )

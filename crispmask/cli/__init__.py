@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "train a model on a YOLO-format dataset",
     "val": "COCO mask and box metrics of a checkpoint, at native resolution",
     "predict": "draw the instances found in images, folders, globs, lists or videos",
+    "check": "report every problem of a dataset, and write a repaired copy",
     "convert": "write a dataset in COCO format",
     "models": "the table of models",
     "sample": "write the built-in sample dataset",
@@ -87,6 +88,8 @@ def find_command(name: str) -> Command:
             from crispmask.cli.val import val as command
         case "predict":
             from crispmask.cli.predict import predict as command
+        case "check":
+            from crispmask.cli.check import check as command
         case "convert":
             from crispmask.cli.convert import convert as command
         case "models":

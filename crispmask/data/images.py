@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import io
 import os
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +25,14 @@ _OPENCV_FORMATS = frozenset({"BMP", "JPEG", "JPEG2000", "MPO", "PNG", "TIFF", "W
 _ENDINGS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 """How a complete file ends; where it does not, Pillow finds out what is missing. Some releases
 of OpenCV fill the rest of a cut image with grey and say nothing."""
+
+_REDUCED = {
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    1: cv2.IMREAD_GRAYSCALE,
+}
+"""How OpenCV decodes a JPEG smaller by these factors."""
 
 
 def read_image(path: str | Path, at_least: Size | None = None) -> NDArray[np.uint8]:
@@ -85,6 +94,60 @@ def decode_image(
             except Exception as error:  # as above
                 raise _unreadable(path, error) from error
         return _turn_upright(pixels, _orientation(header))
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """An image, small and without colour.
+
+    Attributes:
+        size: (height, width) of what `read_image` returns.
+        grey: (h, w) uint8, upright, up to 8 times smaller.
+        orientation: as in EXIF, 1 for upright.
+    """
+
+    size: Size
+    grey: NDArray[np.uint8]
+    orientation: int
+
+
+def glance_at_image(data: NDArray[np.uint8], path: Path, smallest: int = 64) -> Glance:
+    """All of an image is decoded, but a JPEG not to its full size: three times as fast.
+
+    Args:
+        data: all bytes of the file.
+        path: its name, for the format and for messages.
+        smallest: side the reduced image has at least, if the image has it.
+
+    Raises:
+        DatasetError: where `decode_image` does.
+    """
+    try:
+        with _open(io.BytesIO(data.tobytes()), path) as header:
+            jpeg = header.format in ("JPEG", "MPO")
+            side, size = min(header.size), (header.height, header.width)
+            orientation = _orientation(header)
+            complete = _is_complete(header.format, data[-8:].tobytes())
+    except Exception:  # not for Pillow, perhaps for OpenCV
+        jpeg, orientation = False, 1
+    if jpeg and complete:
+        factor = next(f for f in _REDUCED if f == 1 or side >= f * smallest)
+        grey = _decode_grey(data, _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION)
+        if grey is not None and grey.shape == tuple(-(-length // factor) for length in size):
+            size = size[::-1] if orientation >= 5 else size
+            return Glance(size, _turn_upright(grey[:, :, None], orientation)[:, :, 0], orientation)
+    pixels = decode_image(data, path)
+    grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    return Glance((pixels.shape[0], pixels.shape[1]), grey, orientation)
+
+
+def is_cut(data: NDArray[np.uint8], path: Path) -> bool:
+    """Whether an image file has a header but lacks its end."""
+    try:
+        with _open(io.BytesIO(data.tobytes()), path) as header:
+            return not _is_complete(header.format, data[-8:].tobytes())
+    except Exception:  # not even a header
+        return False
 
 
 def image_size(path: str | Path) -> Size:
@@ -178,6 +241,14 @@ def _decode(data: NDArray[np.uint8], flags: int) -> NDArray[Any] | None:
     except cv2.error:
         return None
     return None if pixels is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def _decode_grey(data: NDArray[np.uint8], flags: int) -> NDArray[np.uint8] | None:
+    try:
+        pixels = cv2.imdecode(data, flags)
+    except cv2.error:
+        return None
+    return None if pixels is None else np.asarray(pixels, dtype=np.uint8)
 
 
 def _decode_with_pillow(header: Image.Image) -> NDArray[np.uint8]:

@@ -56,7 +56,7 @@ def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert (code, out) == (2, "")
     assert err == (
         "error: unknown command 'trian', not one of "
-        "train, val, predict, convert, models, sample; did you mean train?\n"
+        "train, val, predict, check, convert, models, sample; did you mean train?\n"
     )
 
 
@@ -72,6 +72,11 @@ def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
         (["predict", "weights=a.pt", "source=nowhere"], "nowhere: no such file or folder"),
         (["predict", "weights=a.pt", "source=.", "conf=2"], "--conf is a score from 0 to 1"),
         (["val", "weights=a.pt", "data=nowhere.yaml"], "nowhere.yaml"),
+        (["check", "data=nowhere.yaml"], "nowhere.yaml"),
+        (["check", "data=d", "imgsz=9"], "--imgsz must be at least 32, not 9"),
+        (["check", "data=d", "workers=0"], "--workers must be at least 1 or auto, not 0"),
+        (["check", "data=d", "max_shown=-1"], "--max-shown must not be negative, not -1"),
+        (["check", "data=d", "fix_to=f", "split=val"], "leave --split out"),
         (["convert", "data=nowhere.yaml", "out=x"], "nowhere.yaml"),
         (["convert", "data=d", "out=x", "to=yolo"], "--to must be coco, not 'yolo'"),
         (["sample", "--out", "x", "--images", "1"], "--images must be at least 2"),
