@@ -19,5 +19,9 @@ class WeightsError(CrispmaskError):
     """A checkpoint or weight file that is missing, damaged or of another model."""
 
 
+class OutputError(CrispmaskError):
+    """A file that cannot be written: a full disk, a folder without permission."""
+
+
 class SourceError(CrispmaskError):
     """Something to predict on that cannot be read."""

@@ -15,13 +15,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "crispmask"
 
-BASE = {"errors", "version", "suggest", "config", "types"}
+BASE = {"errors", "version", "suggest", "atomic", "config", "types"}
 PICTURES = BASE | {"geometry", "draw"}
 
 ALLOWED = {
     "errors": set(),
     "version": set(),
     "suggest": set(),
+    "atomic": {"errors"},
     "config": {"errors"},
     "types": {"errors"},
     "recipes": {"errors", "suggest", "config"},

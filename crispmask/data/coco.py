@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from crispmask.atomic import replacing
 from crispmask.data.index import DatasetIndex
 from crispmask.geometry.polygons import part_area, polygons_area, polygons_to_boxes
 from crispmask.geometry.raster import rasterise
@@ -78,11 +79,6 @@ def write_json_atomic(path: str | Path, value: Any) -> None:
 
     The folder must exist.
     """
-    path = Path(path)
     text = json.dumps(value)  # first: a value that is no JSON leaves the old file alone
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

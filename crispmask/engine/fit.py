@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from crispmask.atomic import remove_partial
 from crispmask.augment.transform import Transform
 from crispmask.config import TrainConfig
 from crispmask.data.spec import read_spec
@@ -105,6 +106,8 @@ def fit(
         if not work_dir.best.is_file():  # nothing to beat: the next validation is the best
             run.best_map = None
 
+    for folder in (work_dir.path, work_dir.last.parent, work_dir.annotations):
+        remove_partial(folder)
     save_train_config(settings.config, work_dir.path / "config.yaml")
     print_start(console, settings, run, weights, data.train, data.val)
     job = _Job(

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import yaml
 
+from crispmask.atomic import replacing
 from crispmask.config import AugmentConfig, ModelName, TrainConfig
 from crispmask.engine.device import Precision, resolve_device, resolve_precision
 from crispmask.engine.learning_rate import choose_rate
@@ -161,7 +162,8 @@ def from_plain(values: Mapping[str, Any], source: str) -> TrainConfig:
 
 def save_train_config(config: TrainConfig, path: Path) -> None:
     """Writes config.yaml."""
-    path.write_text(yaml.safe_dump(to_plain(config), sort_keys=False), encoding="utf-8")
+    with replacing(path) as partial:
+        partial.write_text(yaml.safe_dump(to_plain(config), sort_keys=False), encoding="utf-8")
 
 
 def load_train_config(path: str | Path) -> TrainConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from urllib.request import url2pathname
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
+from crispmask.atomic import replacing
 from crispmask.errors import WeightsError
 from crispmask.models.inert import read_inert
 
@@ -72,19 +72,23 @@ def write_file(path: Path, content: Mapping[str, Any]) -> None:
         path: file to write; its folder is made if it is missing. A name that ends in
             `.safetensors` gets that format, any other that of torch.save.
         content: what `read_file` gives back, without format and version.
+
+    Raises:
+        OutputError: the disk is full, or the folder cannot be written to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"format": FORMAT, "version": VERSION, **content}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as partial:
         if path.suffix == ".safetensors":
             rest = {key: value for key, value in content.items() if key != "state_dict"}
-            save_file(dict(content["state_dict"]), temporary, {FORMAT: json.dumps(rest)})
-        else:
-            torch.save(content, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            data = save(dict(content["state_dict"]), {FORMAT: json.dumps(rest)})
+            partial.write_bytes(data)
+            return
+        try:
+            with partial.open("wb") as file:  # by name torch hides why it cannot be written
+                torch.save(content, file)
+        except RuntimeError as error:  # of its closing, over the reason
+            raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
 def check_own(path: Path, content: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from crispmask.data.index import DatasetIndex
 from crispmask.data.rings import format_label_line
 from crispmask.data.scan import build_index
 from crispmask.data.spec import read_spec
+from crispmask.errors import OutputError
 from crispmask.geometry.raster import rasterise
 from crispmask.types import Part, Polygons, Size
 
@@ -136,7 +137,7 @@ def test_json_is_written_whole_or_not_at_all(
         raise OSError("disk full")
 
     monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OutputError, match=r"a\.json: cannot be written \(disk full\)"):
         write_json_atomic(str(path), [1])
     assert json.loads(path.read_text(encoding="utf-8")) == {"name": "ä"}
     assert list(tmp_path.iterdir()) == [path]
