@@ -33,8 +33,10 @@ def decode_image(
     """
     scores, labels, weights, strides = _candidates(class_logits, kernels, config)
     areas, quality = _measure(weights, mask_features, config.mask_threshold)
-    visible = areas > strides  # smaller ones are noise of their level
-    scores = torch.where(visible, scores * quality, scores.new_zeros(()))
+    scores = scores * quality
+    # Smaller ones are noise of their level; of the others those go that would not be returned.
+    visible = (areas > strides) & (scores >= config.conf)
+    scores = scores.masked_fill(~visible, -1)
     order = scores.argsort(descending=True, stable=True)
     order = order[: min(int(visible.sum()), config.pre_nms)]
     scores, labels, weights = scores[order], labels[order], weights[order]
@@ -58,12 +60,17 @@ def decode_image(
 def _candidates(
     class_logits: list[Tensor], kernels: list[Tensor], config: DecodeConfig
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Scores (N,), labels (N,), kernels (N, D) and level strides (N,) above the threshold."""
+    """Scores (N,), labels (N,), kernels (N, D) and level strides (N,) above the thresholds.
+
+    Scores only fall from here on, and only by better instances: what is below `conf` now
+    changes nothing.
+    """
     found = []
     for logits, kernel, stride in zip(class_logits, kernels, STRIDES, strict=True):
         p = point_nms(logits.float().sigmoid())  # (K, S, S)
         p = p.permute(1, 2, 0).flatten(0, 1)  # (S * S, K), row-major cells
-        cells, labels = (p > config.candidate_conf).nonzero().unbind(1)
+        chosen = (p > config.candidate_conf) & (p >= config.conf)
+        cells, labels = chosen.nonzero().unbind(1)
         weights = kernel.flatten(1)[:, cells].T  # (n, D)
         found.append((p[cells, labels], labels, weights, torch.full_like(cells, stride)))
     scores, labels, weights, strides = (torch.cat(column) for column in zip(*found, strict=True))
