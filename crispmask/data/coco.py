@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from crispmask.atomic import replacing
 from crispmask.data.index import DatasetIndex
-from crispmask.geometry.polygons import part_area, polygons_area, polygons_to_boxes
+from crispmask.geometry.polygons import part_area, polygons_area
 from crispmask.geometry.raster import rasterise
 from crispmask.geometry.rle import encode_masks
-from crispmask.types import Part, Size
+from crispmask.types import Polygons, Size
+
+_MOST_DIGITS = 9
+"""After the point, of a coordinate in pixels; enough for a millionth of any pixel."""
 
 
 def coco_ground_truth(index: DatasetIndex, names: Sequence[str]) -> dict[str, Any]:
@@ -22,7 +28,10 @@ def coco_ground_truth(index: DatasetIndex, names: Sequence[str]) -> dict[str, An
     Image ids count from 1 in the order of the index, annotation ids from 1; the category id of
     a label is label + 1. `file_name` starts at the folder that all images share. Instances
     whose parts lie beside each other are polygons; with holes they are compressed RLE, because
-    COCO fills all polygons of an instance.
+    COCO fills all polygons of an instance. Crowds have `iscrowd` 1 and are RLE as in COCO.
+
+    Coordinates have as few digits as give the same normalised float32 again: nothing is lost on
+    the way back, and those of a dataset that came from COCO are as they were there.
 
     Args:
         index: the split.
@@ -41,21 +50,8 @@ def coco_ground_truth(index: DatasetIndex, names: Sequence[str]) -> dict[str, An
     ]
     annotations: list[dict[str, Any]] = []
     for i in range(len(index)):
-        size = index.size(i)
-        polygons, labels = index.annotation(i, size)
-        boxes = polygons_to_boxes(polygons).tolist()
-        for label, parts, (x1, y1, x2, y2) in zip(labels.tolist(), polygons, boxes, strict=True):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": i + 1,
-                    "category_id": label + 1,
-                    "segmentation": _segmentation(parts, size),
-                    "area": polygons_area(parts),
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "iscrowd": 0,
-                }
-            )
+        for row in _annotations(index, i):
+            annotations.append({"id": len(annotations) + 1, "image_id": i + 1, **row})
     return {
         "info": {"description": "YOLO-format dataset in COCO format"},
         "licenses": [],
@@ -65,13 +61,61 @@ def coco_ground_truth(index: DatasetIndex, names: Sequence[str]) -> dict[str, An
     }
 
 
-def _segmentation(parts: tuple[Part, ...], size: Size) -> list[list[float]] | dict[str, Any]:
-    """Polygons if all parts are filled, else compressed RLE."""
-    # Where rings overlap, the even-odd rule leaves less than their areas together.
-    missing = sum(abs(part_area(part)) for part in parts) - polygons_area(parts)
-    if len(parts) > 1 and abs(missing) > 0.01:  # pixels; below is rounding
-        return encode_masks(rasterise((parts,), size))[0]
-    return [part.ravel().tolist() for part in parts]
+def _annotations(index: DatasetIndex, i: int) -> Iterator[dict[str, Any]]:
+    """The rows of image i, without ids."""
+    size = index.size(i)
+    polygons, labels, crowd = index.annotation_with_crowds(i, size)
+    normalised, *_ = index.annotation_with_crowds(i, (1, 1))
+    written = short_coordinates(normalised, size)
+    for label, parts, rings, is_crowd in zip(
+        labels.tolist(), polygons, written, crowd.tolist(), strict=True
+    ):
+        points = np.concatenate([np.zeros((0, 2)), *rings])
+        low, high = (points.min(0), points.max(0)) if len(points) else (np.zeros(2), np.zeros(2))
+        segmentation: list[list[float]] | dict[str, Any] = [ring.ravel().tolist() for ring in rings]
+        area = polygons_area(parts)
+        # Where rings overlap, the even-odd rule leaves less than their areas together; a
+        # hundredth of a pixel is rounding.
+        overlap = sum(abs(part_area(part)) for part in parts) - area
+        if is_crowd or (len(parts) > 1 and abs(overlap) > 0.01):
+            mask = rasterise((parts,), size)
+            if mask.any():  # else too small for a mask, which would lose it
+                segmentation, area = encode_masks(mask)[0], float(mask.sum())
+        yield {
+            "category_id": label + 1,
+            "segmentation": segmentation,
+            "area": area,
+            "bbox": [*low.tolist(), *(high - low).round(_MOST_DIGITS).tolist()],
+            "iscrowd": int(is_crowd),
+        }
+
+
+def short_coordinates(
+    normalised: Polygons, size: Size
+) -> tuple[tuple[NDArray[np.float64], ...], ...]:
+    """Polygons in pixels, in the fewest digits that normalise to the same float32 again.
+
+    Args:
+        normalised: coordinates in [0, 1].
+        size: (height, width) of the image.
+    """
+    rings = [part for parts in normalised for part in parts]
+    if not rings:
+        return tuple(() for _ in normalised)
+    points = np.concatenate(rings)
+    scale = np.array([size[1], size[0]], dtype=np.float64)
+    exact = points.astype(np.float64) * scale
+    found = exact.copy()
+    todo = np.ones(points.shape, dtype=bool)
+    for digits in range(_MOST_DIGITS + 1):
+        rounded = exact.round(digits)
+        good = todo & ((rounded / scale).astype(np.float32) == points)
+        found[good] = rounded[good]
+        todo &= ~good
+        if not todo.any():
+            break
+    pieces = iter(np.split(found, np.cumsum([len(ring) for ring in rings])[:-1]))
+    return tuple(tuple(next(pieces) for _ in parts) for parts in normalised)
 
 
 def write_json_atomic(path: str | Path, value: Any) -> None:

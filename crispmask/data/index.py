@@ -29,6 +29,7 @@ class DatasetIndex:
         path_offsets: (I + 1,) int64; the path of image i is `path_offsets[i:i + 2]`.
         sizes: (I, 2) int64, (height, width) of the upright images.
         labels: (N,) int64.
+        crowd: (N,) bool; crowds are part of the ground truth, but nothing to learn.
         image_offsets: (I + 1,) int64; instances of image i are `image_offsets[i:i + 2]`.
         part_offsets: (N + 1,) int64; parts of instance n are `part_offsets[n:n + 2]`.
         point_offsets: (P + 1,) int64; points of part p are `point_offsets[p:p + 2]`.
@@ -39,6 +40,7 @@ class DatasetIndex:
     path_offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
     labels: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
     image_offsets: NDArray[np.int64]
     part_offsets: NDArray[np.int64]
     point_offsets: NDArray[np.int64]
@@ -58,7 +60,7 @@ class DatasetIndex:
         return height, width
 
     def annotation(self, i: int, size: Size) -> tuple[Polygons, NDArray[np.int64]]:
-        """Instances of image i when it has the given size.
+        """Instances of image i when it has the given size, without crowds.
 
         Args:
             i: position of the image.
@@ -67,11 +69,25 @@ class DatasetIndex:
         Returns:
             The polygons in pixels, and the labels (n,).
         """
+        polygons, labels, crowd = self.annotation_with_crowds(i, size)
+        if not crowd.any():
+            return polygons, labels
+        kept = tuple(parts for parts, alone in zip(polygons, ~crowd, strict=True) if alone)
+        return kept, labels[~crowd]
+
+    def annotation_with_crowds(
+        self, i: int, size: Size
+    ) -> tuple[Polygons, NDArray[np.int64], NDArray[np.bool_]]:
+        """All of image i, and which instances are crowds (n,); else as `annotation`."""
         first, end = self.image_offsets[i : i + 2].tolist()
         polygons = scale_polygons(
             self.part_offsets[first : end + 1], self.point_offsets, self.points, size
         )
-        return polygons, self.labels[first:end].copy()
+        return polygons, self.labels[first:end].copy(), self.crowd[first:end].copy()
+
+    def num_instances(self) -> int:
+        """Instances of all images, without crowds."""
+        return len(self.crowd) - int(np.count_nonzero(self.crowd))
 
 
 def index_of(paths: Sequence[str], sizes: Sequence[Size], labels: Sequence[Labels]) -> DatasetIndex:
@@ -88,6 +104,7 @@ def index_of(paths: Sequence[str], sizes: Sequence[Size], labels: Sequence[Label
         path_offsets=offsets_of([len(path) for path in encoded]),
         sizes=np.array(sizes, dtype=np.int64).reshape(-1, 2),
         labels=_join([found.labels for found in labels], np.zeros(0, dtype=np.int64)),
+        crowd=_join([found.crowd for found in labels], np.zeros(0, dtype=bool)),
         image_offsets=offsets_of([len(found) for found in labels]),
         part_offsets=_chain([found.part_offsets for found in labels]),
         point_offsets=_chain([found.point_offsets for found in labels]),
@@ -102,6 +119,7 @@ def join_indexes(indexes: Sequence[DatasetIndex]) -> DatasetIndex:
         path_offsets=_chain([index.path_offsets for index in indexes]),
         sizes=_join([index.sizes for index in indexes], np.zeros((0, 2), dtype=np.int64)),
         labels=_join([index.labels for index in indexes], np.zeros(0, dtype=np.int64)),
+        crowd=_join([index.crowd for index in indexes], np.zeros(0, dtype=bool)),
         image_offsets=_chain([index.image_offsets for index in indexes]),
         part_offsets=_chain([index.part_offsets for index in indexes]),
         point_offsets=_chain([index.point_offsets for index in indexes]),

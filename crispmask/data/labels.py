@@ -27,12 +27,15 @@ class Labels:
 
     Attributes:
         labels: (N,) int64.
+        crowd: (N,) bool, whether it is a crowd: many objects outlined as one, neither learnt nor
+            counted as missed or found. Label files have none, COCO files may.
         part_offsets: (N + 1,) int64; the parts of instance i are `part_offsets[i:i + 2]`.
         point_offsets: (P + 1,) int64; the points of part p are `point_offsets[p:p + 2]`.
         points: (V, 2) float32 xy in [0, 1].
     """
 
     labels: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
     part_offsets: NDArray[np.int64]
     point_offsets: NDArray[np.int64]
     points: NDArray[np.float32]
@@ -135,10 +138,26 @@ def labels_of_rows(rows: Iterable[Row]) -> Labels:
     for row in rows:
         distinct.setdefault((row.label, row.points.tobytes()), row)
     instances = [split_rings(row.points) for row in distinct.values()]
+    return labels_of_instances([row.label for row in distinct.values()], instances)
+
+
+def labels_of_instances(
+    labels: Sequence[int],
+    instances: Sequence[Sequence[NDArray[np.float64]]],
+    crowd: Sequence[bool] | None = None,
+) -> Labels:
+    """Instances as flat arrays, clipped to [0, 1].
+
+    Args:
+        labels: N class indices.
+        instances: the rings of each, (V, 2) normalised.
+        crowd: whether each is a crowd; None if none is.
+    """
     rings = [ring for parts in instances for ring in parts]
     points = np.concatenate(rings) if rings else np.zeros((0, 2))
     return Labels(
-        labels=np.array([row.label for row in distinct.values()], dtype=np.int64),
+        labels=np.array(labels, dtype=np.int64),
+        crowd=np.zeros(len(labels), dtype=bool) if crowd is None else np.array(crowd, dtype=bool),
         part_offsets=_offsets([len(parts) for parts in instances]),
         point_offsets=_offsets([len(ring) for ring in rings]),
         points=points.clip(0, 1).astype(np.float32),

@@ -86,10 +86,16 @@ def fingerprint(splits: Splits, names: Sequence[str]) -> dict[str, Any]:
 def _split_fingerprint(index: DatasetIndex) -> dict[str, Any]:
     # By file name: a dataset that was moved as a whole is still the same.
     images = "\n".join(index.path(i).name for i in range(len(index)))
-    labels = (index.labels, index.image_offsets, index.part_offsets, index.point_offsets)
+    labels = (
+        index.labels,
+        index.crowd,
+        index.image_offsets,
+        index.part_offsets,
+        index.point_offsets,
+    )
     return {
         "num_images": len(index),
-        "num_instances": len(index.labels),
+        "num_instances": index.num_instances(),
         "images": _digest(images.encode(), _bytes(index.sizes)),
         "labels": _digest(
             *map(_bytes, labels), np.ascontiguousarray(index.points, "<f4").tobytes()

@@ -44,8 +44,8 @@ def print_start(
         "backbone": _backbone(settings),
         "weights": weights,
         "data": config.data,
-        "images": f"{len(train)} to train with {len(train.labels)} instances, "
-        f"{len(val)} to validate with {len(val.labels)}",
+        "images": f"{len(train)} to train with {train.num_instances()} instances, "
+        f"{len(val)} to validate with {val.num_instances()}",
         "device": f"{describe_device(run.fabric.device)}, precision {config.precision}",
         "training": f"{config.epochs} epochs, batch {settings.batch}, {config.imgsz} px, "
         f"recipe {config.recipe}, {optimizer}, weight decay {settings.weight_decay:g}",

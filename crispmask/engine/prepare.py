@@ -69,7 +69,7 @@ def read_data(settings: Settings, spec: DatasetSpec) -> Data:
     for split, index in (("train", train), ("val", val)):
         if len(index) == 0:
             raise DatasetError(f"{spec.file}: no images in {split}; check its path")
-    if len(train.labels) == 0:
+    if train.num_instances() == 0:
         raise DatasetError(f"{spec.file}: no training image has an instance; check the labels")
     work_dir.path.mkdir(parents=True, exist_ok=True)
     splits = {"train": train, "val": val}

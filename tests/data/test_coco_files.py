@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import faster_coco_eval
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from pycocotools.coco import COCO
 
-from crispmask.data.coco import coco_ground_truth, write_json_atomic
+from crispmask.data.coco import coco_ground_truth, short_coordinates, write_json_atomic
 from crispmask.data.index import DatasetIndex
 from crispmask.data.rings import format_label_line
 from crispmask.data.scan import build_index
@@ -106,6 +109,52 @@ def test_rings_that_touch_are_polygons(tmp_path: Path) -> None:
     )
     assert len(content["annotations"][0]["segmentation"]) == 2
     assert content["annotations"][0]["area"] == pytest.approx(3200)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_coordinates_are_short_and_nothing_is_lost(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    height, width = (int(side) for side in rng.integers(1, 5000, 2))
+    pixels = rng.uniform(0, (width, height), (20, 2)).round(2)
+    ring = (pixels / (width, height)).astype(np.float32)
+    ((short,),) = short_coordinates(((ring,),), (height, width))
+    np.testing.assert_array_equal((short / (width, height)).astype(np.float32), ring)
+    # What had two digits has them again, or fewer where these are enough.
+    digits = max(len(repr(value).partition(".")[2]) for value in short.ravel().tolist())
+    assert digits <= 2
+    np.testing.assert_allclose(short, pixels, atol=1e-3)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1, width=32), st.floats(0, 1, width=32)), min_size=1))
+def test_any_coordinate_comes_back(points: list[tuple[float, float]]) -> None:
+    ring = np.array(points, dtype=np.float32)
+    ((short,), ()) = short_coordinates(((ring,), ()), (1080, 1919))
+    np.testing.assert_array_equal((short / (1919, 1080)).astype(np.float32), ring)
+    assert short_coordinates(((), ()), (3, 4)) == ((), ())
+
+
+def test_crowds_are_marked_and_not_learnt(tmp_path: Path) -> None:
+    parts = (ellipse(40, 60, 30, 25), ellipse(110, 50, 30, 40))
+    index = make_index(tmp_path, (parts, parts[:1], parts[1:]))
+    index = replace(index, crowd=np.array([False, True, False]))
+    content = coco_ground_truth(index, ["a", "b", "c"])
+    rows = content["annotations"]
+    assert [row["iscrowd"] for row in rows] == [0, 1, 0]
+    assert [type(row["segmentation"]) for row in rows] == [list, dict, list]
+    polygons, _, crowd = index.annotation_with_crowds(0, SIZE)
+    np.testing.assert_array_equal(masks(load(tmp_path, content))[1], rasterise(polygons, SIZE)[1])
+    assert crowd.tolist() == [False, True, False]
+    polygons, labels = index.annotation(0, SIZE)
+    assert labels.tolist() == [0, 2]
+    assert [len(parts) for parts in polygons] == [2, 1]
+    assert index.num_instances() == 2
+
+
+def test_rings_too_small_for_a_mask_are_not_lost(tmp_path: Path) -> None:
+    tiny = np.array([[10.6, 10.6], [10.9, 10.6], [10.9, 10.9]], dtype=np.float32)
+    parts = (tiny, (tiny - 10.7) / 2 + 10.7)
+    (row,) = coco_ground_truth(make_index(tmp_path, (parts,)), ["a"])["annotations"]
+    assert len(row["segmentation"]) == 2
 
 
 def test_no_instances_and_no_images(tmp_path: Path) -> None:

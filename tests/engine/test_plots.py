@@ -74,6 +74,7 @@ def test_results_take_the_last_row_of_an_epoch(tmp_path: Path) -> None:
 @dataclass
 class Index:
     labels: np.ndarray
+    crowd: np.ndarray
     image_offsets: np.ndarray
     part_offsets: np.ndarray
     point_offsets: np.ndarray
@@ -81,22 +82,24 @@ class Index:
 
 
 def index() -> Index:
-    """Three images: a triangle and an instance without parts, nothing, one of two parts."""
+    """Three images: a triangle and an instance without parts; nothing; two parts and a crowd."""
     triangle = [[0.1, 0.2], [0.5, 0.2], [0.3, 0.6]]
     squares = [[0.0, 0.0], [0.2, 0.0], [0.2, 0.2], [0.8, 0.8], [1.0, 0.8], [1.0, 1.0]]
     return Index(
-        labels=np.array([0, 1, 2]),
-        image_offsets=np.array([0, 2, 2, 3]),
-        part_offsets=np.array([0, 1, 1, 3]),
-        point_offsets=np.array([0, 3, 6, 9]),
-        points=np.array(triangle + squares, dtype=np.float32),
+        labels=np.array([0, 1, 2, 2]),
+        crowd=np.array([False, False, False, True]),
+        image_offsets=np.array([0, 2, 2, 4]),
+        part_offsets=np.array([0, 1, 1, 3, 4]),
+        point_offsets=np.array([0, 3, 6, 9, 12]),
+        points=np.array(triangle + squares + triangle, dtype=np.float32),
     )
 
 
 def empty_index(images: int) -> Index:
     none = np.zeros(0, dtype=np.int64)
     zero = np.zeros(1, dtype=np.int64)
-    return Index(none, np.zeros(images + 1, dtype=np.int64), zero, zero, np.zeros((0, 2)))
+    offsets = np.zeros(images + 1, dtype=np.int64)
+    return Index(none, none.astype(bool), offsets, zero, zero, np.zeros((0, 2)))
 
 
 def test_boxes_of_an_index() -> None:
@@ -120,6 +123,7 @@ def test_labels_of_a_large_dataset(tmp_path: Path) -> None:
     count = 5000
     dataset = Index(
         labels=rng.integers(0, 200, count),
+        crowd=rng.random(count) < 0.1,
         image_offsets=np.array([0, 100, count]),
         part_offsets=np.arange(count + 1),
         point_offsets=np.arange(count + 1) * 3,

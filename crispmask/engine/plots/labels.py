@@ -26,6 +26,10 @@ class LabelArrays(Protocol):
         """(N,) class indices."""
 
     @property
+    def crowd(self) -> NDArray[np.bool_]:
+        """(N,) whether it is a crowd; these are left out."""
+
+    @property
     def image_offsets(self) -> NDArray[np.integer]:
         """(I + 1,) first instance of each image."""
 
@@ -51,8 +55,9 @@ def plot_labels(index: LabelArrays, names: Sequence[str], out_png: str | Path) -
         out_png: the picture.
     """
     boxes, labels = normalised_boxes(index)
-    counts = np.bincount(index.labels, minlength=len(names))[: len(names)]
-    per_image = np.diff(index.image_offsets)
+    alone = ~np.asarray(index.crowd)
+    counts = np.bincount(np.asarray(index.labels)[alone], minlength=len(names))[: len(names)]
+    per_image = np.diff(np.concatenate([[0], np.cumsum(alone)])[index.image_offsets])
     height = max(7.0, 0.125 * min(len(names), _MOST_BARS) + 1.2)
     with new_figure(12.5, height, out_png) as figure:
         cells = figure.add_gridspec(2, 3)
@@ -68,7 +73,7 @@ def plot_labels(index: LabelArrays, names: Sequence[str], out_png: str | Path) -
 
 
 def normalised_boxes(index: LabelArrays) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Extents of the instances that have points.
+    """Extents of the instances that have points and are no crowds.
 
     Returns:
         (N', 4) xyxy as fractions of the image, and (N',) labels.
@@ -76,13 +81,14 @@ def normalised_boxes(index: LabelArrays) -> tuple[NDArray[np.float64], NDArray[n
     bounds = np.asarray(index.point_offsets)[np.asarray(index.part_offsets)]  # (N + 1,)
     filled = np.diff(bounds) > 0
     starts = bounds[:-1][filled]
-    labels = np.asarray(index.labels, dtype=np.int64)[filled]
+    alone = ~np.asarray(index.crowd)[filled]
+    labels = np.asarray(index.labels, dtype=np.int64)[filled][alone]
     if not len(starts):
         return np.zeros((0, 4)), labels
     points = np.asarray(index.points, dtype=np.float64)
     low = np.minimum.reduceat(points, starts)
     high = np.maximum.reduceat(points, starts)
-    return np.concatenate([low, high], axis=1).clip(0, 1), labels
+    return np.concatenate([low, high], axis=1)[alone].clip(0, 1), labels
 
 
 def _draw_classes(axes: Axes, counts: NDArray[np.int64], names: Sequence[str]) -> None:
