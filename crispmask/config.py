@@ -136,7 +136,11 @@ class TrainConfig:
     list_models: bool = False
     """Print the table of models and exit."""
     weights: str = "imagenet"
-    """Starting weights: imagenet (backbone), none, or the path of a checkpoint."""
+    """Starting weights: imagenet (backbone), coco, none, or the path of a checkpoint."""
+    offline: bool = False
+    """Never use the network: weights come from caches only."""
+    cache_dir: str = "auto"
+    """Folder of downloaded COCO weights; auto: CRISPMASK_CACHE or ~/.cache/crispmask."""
     recipe: Literal["matched", "ultralytics", "native"] = "matched"
     """Defaults of the flags below; each can still be given."""
     optimizer: Literal["auto", "sgd", "adamw"] = "auto"

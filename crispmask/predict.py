@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from crispmask.config import DecodeConfig
 from crispmask.data.images import read_image
-from crispmask.errors import CrispmaskError, SourceError
+from crispmask.errors import CrispmaskError, SourceError, WeightsError
 from crispmask.geometry.letterbox import fit_size, pad_image, resize_image, round_up
 from crispmask.models.build import ModelSpec, build_network
-from crispmask.models.checkpoint import read_checkpoint
+from crispmask.models.checkpoint import Checkpoint, read_checkpoint
+from crispmask.models.coco import fetch_coco, find_coco, is_partial
 from crispmask.models.detections import to_instances
+from crispmask.models.download import Store
 from crispmask.models.files import local_path, write_file
 from crispmask.models.fill import fill
 from crispmask.models.interface import Network
@@ -156,6 +158,7 @@ def build(
     imgsz: int | None = None,
     names: Sequence[str] | None = None,
     backbone: str | None = None,
+    store: Store | None = None,
 ) -> Model:
     """A new model.
 
@@ -163,10 +166,12 @@ def build(
         architecture: `solov2` or `rtmdet-ins`.
         model: a size of `list_models()` or an official layout.
         num_classes: K.
-        weights: None or `none` for random ones, `imagenet`, or a path.
+        weights: None or `none` for random ones, `imagenet`, `coco`, or a path.
         imgsz: longest image side it is made for; None keeps the published grids.
-        names: class names; None names them class_0, class_1 ...
+        names: class names; None takes those of the weights if they have as many, or else
+            class_0, class_1 ...
         backbone: timm name of another backbone than that of the model.
+        store: where downloads are kept; None takes the user's cache folder.
 
     Raises:
         ConfigError: no such model, or a backbone that does not fit it.
@@ -175,8 +180,8 @@ def build(
     spec = ModelSpec(architecture, model, num_classes, imgsz, backbone=backbone)
     network = build_network(spec)
     spec = replace(spec, backbone=network.backbone.name)  # with the tag of its weights
-    apply_weights(network, weights, architecture)
-    names = tuple(names or (f"class_{i}" for i in range(num_classes)))
+    start = apply_weights(network, weights, spec, store)
+    names = tuple(names or start.class_names or (f"class_{i}" for i in range(num_classes)))
     return Model(network.eval(), spec, names, imgsz or DEFAULT_IMGSZ)
 
 
@@ -185,24 +190,43 @@ def load(
     architecture: str | None = None,
     model: str | None = None,
     device: str | torch.device = "cpu",
+    store: Store | None = None,
 ) -> Model:
     """The model of a checkpoint.
 
     Args:
-        path: a checkpoint of this package, which describes itself, or of MMDetection 3.x.
+        path: a checkpoint of this package, which describes itself, or of MMDetection 3.x;
+            `coco` for the published one of an architecture and model.
         architecture: of an MMDetection checkpoint; found by its tensors if left out.
         model: its size or official layout; likewise.
         device: where the network shall live.
+        store: where downloads are kept; None takes the user's cache folder.
 
     Raises:
-        WeightsError: not readable, of another model, or a tensor of it has no place here.
+        WeightsError: not to be had, not readable, of another model, or with a tensor that
+            has no place here.
     """
-    checkpoint = read_checkpoint(local_path(path))
+    if path == "coco":
+        checkpoint = _published(architecture, model, store or Store())
+    else:
+        checkpoint = read_checkpoint(local_path(path))
     spec = checkpoint.find_spec(architecture, model)
     network = build_network(spec)
     fill(network, checkpoint)
     names, imgsz = checkpoint.class_names, checkpoint.imgsz or DEFAULT_IMGSZ
     return Model(network.eval().to(device), spec, names, imgsz)
+
+
+def _published(architecture: str | None, model: str | None, store: Store) -> Checkpoint:
+    if architecture is None or model is None:
+        raise WeightsError("--weights coco needs --architecture and --model")
+    row = find_coco(architecture, model)
+    if is_partial(architecture, model):
+        raise WeightsError(
+            f"--weights coco: there are none of a whole {architecture} {model}; the model they "
+            f"are of is --model {row.layout}"
+        )
+    return fetch_coco(row, store)
 
 
 def _read(source: Source) -> Image:

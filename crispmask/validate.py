@@ -15,6 +15,7 @@ from crispmask.engine.device import usable_workers
 from crispmask.engine.evaluate import evaluate
 from crispmask.errors import DatasetError
 from crispmask.metrics.coco import CocoMetrics
+from crispmask.models.download import Store
 from crispmask.predict import load
 
 Split = Literal["train", "val", "test"]
@@ -31,12 +32,13 @@ def validate(
     device: str = "cpu",
     architecture: str | None = None,
     model: str | None = None,
+    store: Store | None = None,
     on_batch: Callable[[int, int], None] = lambda num_images, total: None,
 ) -> CocoMetrics:
     """COCO mask and box metrics at the size of the image files.
 
     Args:
-        weights: a checkpoint.
+        weights: a checkpoint, or `coco`.
         data: path to data.yaml; its class names must be those of the checkpoint.
         imgsz: longest side of the input, pixels; None takes what the model was trained with.
         split: which images of the dataset.
@@ -46,6 +48,7 @@ def validate(
         device: as torch names it.
         architecture: of an MMDetection checkpoint.
         model: its size or official layout.
+        store: where downloads are kept; None takes the user's cache folder.
         on_batch: called with the images of each batch and of the whole split.
 
     Raises:
@@ -56,7 +59,7 @@ def validate(
     paths = {"train": spec.train, "val": spec.val, "test": spec.test}[split]
     if not paths:
         raise DatasetError(f"{spec.file}: no images for --split {split}; name them under {split}:")
-    loaded = load(weights, architecture, model, device)
+    loaded = load(weights, architecture, model, device, store)
     if len(loaded.names) != len(spec.names):
         raise DatasetError(
             f"{spec.file}: {len(spec.names)} classes, but {weights} was trained on "

@@ -161,6 +161,8 @@ def test_the_search_for_torch_finds_it() -> None:
         "crispmask",
         *(f"crispmask.cli.{path.stem}" for path in sorted((PACKAGE / "cli").glob("[!_]*.py"))),
         "crispmask.cli",
+        "crispmask.models.catalogue",
+        "crispmask.models.download",
         "crispmask.models.table",
         "crispmask.data.coco",
         "crispmask.data.images",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from crispmask.cli.arguments import parse
 from crispmask.cli.device import torch_device
 from crispmask.cli.folders import free_folder
+from crispmask.cli.progress import report_downloads, show_progress
 from crispmask.cli.sources import Video, find_sources, is_video
 from crispmask.cli.writer import ResultWriter
 from crispmask.data.images import read_image
@@ -31,7 +32,7 @@ class PredictConfig:
     """Finds the instances in images and videos and draws them."""
 
     weights: str
-    """Path of a checkpoint."""
+    """Path of a checkpoint, or coco with --architecture and --model."""
     source: str
     """An image, a video, a folder, a glob pattern in quotes, or a .txt list of paths."""
     conf: float = 0.25
@@ -49,9 +50,9 @@ class PredictConfig:
     device: str = "auto"
     """auto, cpu, mps, cuda, or a GPU number."""
     architecture: str = ""
-    """Of a checkpoint of MMDetection: solov2 or rtmdet-ins."""
+    """Of a checkpoint of MMDetection: solov2 or rtmdet-ins; empty: found by its tensors."""
     model: str = ""
-    """Of a checkpoint of MMDetection: its size or official layout, such as tiny or r50."""
+    """Of a checkpoint of MMDetection: its layout, such as tiny or r50; empty: likewise."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.conf <= 1:
@@ -69,15 +70,18 @@ def predict(argv: Sequence[str], prog: str) -> int:
         Exit code: 0 done, 1 some sources could not be read.
     """
     config = parse(PredictConfig, argv, prog)
+    from crispmask.models.download import Store
     from crispmask.predict import load  # torch takes seconds: not before the flags are right
 
     sources = find_sources(config.source)
-    model = load(
-        config.weights,
-        config.architecture or None,
-        config.model or None,
-        torch_device(config.device),
-    )
+    with show_progress() as progress:
+        model = load(
+            config.weights,
+            config.architecture or None,
+            config.model or None,
+            torch_device(config.device),
+            Store(on_progress=report_downloads(progress)),
+        )
     out = free_folder(Path("runs/predict")) if config.out == "auto" else Path(config.out)
     writer = ResultWriter(out, save_txt=config.save_txt, save_json=config.save_json)
     num_failed = 0

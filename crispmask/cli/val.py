@@ -13,7 +13,7 @@ from rich.table import Table
 from crispmask.cli.arguments import parse
 from crispmask.cli.device import torch_device
 from crispmask.cli.folders import free_folder
-from crispmask.cli.progress import show_progress
+from crispmask.cli.progress import report_downloads, show_progress
 from crispmask.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class ValConfig:
     """COCO mask and box metrics of a checkpoint, at the native resolution of the images."""
 
     weights: str
-    """Path of a checkpoint."""
+    """Path of a checkpoint, or coco with --architecture and --model."""
     data: str
     """Path to data.yaml."""
     imgsz: int | Literal["auto"] = "auto"
@@ -41,9 +41,9 @@ class ValConfig:
     device: str = "auto"
     """auto, cpu, mps, cuda, or a GPU number."""
     architecture: str = ""
-    """Of a checkpoint of MMDetection: solov2 or rtmdet-ins."""
+    """Of a checkpoint of MMDetection: solov2 or rtmdet-ins; empty: found by its tensors."""
     model: str = ""
-    """Of a checkpoint of MMDetection: its size or official layout, such as tiny or r50."""
+    """Of a checkpoint of MMDetection: its layout, such as tiny or r50; empty: likewise."""
 
     def __post_init__(self) -> None:
         if self.imgsz != "auto" and self.imgsz < 32:
@@ -57,6 +57,7 @@ class ValConfig:
 def val(argv: Sequence[str], prog: str) -> int:
     """Measures a checkpoint on a dataset and prints the metrics of each class."""
     config = parse(ValConfig, argv, prog)
+    from crispmask.models.download import Store
     from crispmask.validate import validate  # torch takes seconds: not before the flags are right
 
     out = free_folder(Path("runs/val")) if config.out == "auto" else Path(config.out)
@@ -73,6 +74,7 @@ def val(argv: Sequence[str], prog: str) -> int:
             device=torch_device(config.device),
             architecture=config.architecture or None,
             model=config.model or None,
+            store=Store(on_progress=report_downloads(progress)),
             on_batch=lambda num, total: progress.update(task, advance=num, total=total),
         )
     print_metrics(metrics)

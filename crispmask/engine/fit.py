@@ -22,7 +22,7 @@ from crispmask.engine.guard import ExplodedError, Guard, go_back
 from crispmask.engine.log import ResultsCsv, TensorBoard
 from crispmask.engine.messages import epoch_line, print_end, print_interrupted, print_start
 from crispmask.engine.prepare import Data, Loaders, make_loaders, make_network, read_data
-from crispmask.engine.progress import say, show_bar
+from crispmask.engine.progress import say, show_bar, show_download
 from crispmask.engine.report import draw_first_batch, draw_results, write_report
 from crispmask.engine.resolve import Settings, resolve, save_train_config, to_plain
 from crispmask.engine.resume import read_resumed
@@ -96,7 +96,10 @@ def fit(
     set_deterministic(config.deterministic)
     fabric = make_fabric(settings.device, settings.precision)
     fabric.seed_everything(config.seed, verbose=False)
-    network, spec, weights = make_network(settings, len(dataset.names), load=resumed is None)
+    with show_download(console) as on_download:
+        network, spec, weights = make_network(
+            settings, len(dataset.names), resumed is None, on_download
+        )
     data = read_data(settings, dataset)
     loaders = make_loaders(settings, data, network.pad_value, fabric, transform)
     run = start_run(network, settings, fabric, steps_per_epoch=len(loaders.train))

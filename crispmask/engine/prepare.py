@@ -19,6 +19,8 @@ from crispmask.engine.plots import plot_labels
 from crispmask.engine.resolve import Settings
 from crispmask.errors import DatasetError
 from crispmask.models.build import ModelSpec, build_network
+from crispmask.models.download import Progress, Store, default_folder, offline_by_default
+from crispmask.models.files import local_path
 from crispmask.models.interface import Network
 from crispmask.models.weights import apply_weights
 
@@ -82,7 +84,10 @@ def read_data(settings: Settings, spec: DatasetSpec) -> Data:
 
 
 def make_network(
-    settings: Settings, num_classes: int, load: bool
+    settings: Settings,
+    num_classes: int,
+    load: bool,
+    on_download: Progress = lambda name, done, total: None,
 ) -> tuple[Network[Any], ModelSpec, str]:
     """The network, what defines it, and a line about its weights.
 
@@ -90,6 +95,7 @@ def make_network(
         settings: of the run.
         num_classes: K.
         load: whether to fill it with the starting weights asked for.
+        on_download: told how a download of them goes.
 
     Raises:
         ConfigError: the backbone does not fit, or has no such stage to freeze.
@@ -107,11 +113,11 @@ def make_network(
     )
     network = build_network(spec)
     weights = config.weights if load else "none"
-    line = apply_weights(network, weights, config.architecture)
+    folder = default_folder() if config.cache_dir == "auto" else local_path(config.cache_dir)
+    store = Store(folder, config.offline or offline_by_default(), on_download)
+    line = apply_weights(network, weights, spec, store).line
     if settings.freeze or settings.norm_eval:
         network.backbone.fix(settings.freeze, settings.norm_eval)
-    if weights == "none":
-        line = "random-initialised, nothing is loaded (--weights none)"
     return network, spec, line
 
 

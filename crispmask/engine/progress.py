@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Column
 
@@ -59,6 +62,33 @@ def show_bar(console: Console, title: str, total: int) -> Iterator[Bar]:
         columns.insert(1, BarColumn(bar_width=20))
     with Progress(*columns, console=console, transient=True) as progress:
         yield Bar(progress, title, total)
+
+
+@contextmanager
+def show_download(console: Console) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Takes the name of a file, its bytes so far and in all; the bar comes with the first."""
+    if not console.is_terminal:
+        yield lambda name, done, total: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    progress = Progress(*columns, console=console, transient=True)
+    tasks: dict[str, TaskID] = {}
+
+    def update(name: str, done: int, total: int | None) -> None:
+        progress.start()
+        if name not in tasks:
+            tasks[name] = progress.add_task(name, total=total)
+        progress.update(tasks[name], completed=done, total=total)
+
+    try:
+        yield update
+    finally:
+        progress.stop()
 
 
 def say(console: Console, text: str) -> None:

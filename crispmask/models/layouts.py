@@ -10,6 +10,7 @@ from torch import Tensor
 from crispmask.models.build import ModelSpec, build_network
 from crispmask.models.rtmdet_ins import config as rtmdet_ins
 from crispmask.models.solov2 import config as solov2
+from crispmask.models.table import canonical_model
 
 
 def layouts(architecture: str) -> tuple[str, ...]:
@@ -17,6 +18,12 @@ def layouts(architecture: str) -> tuple[str, ...]:
     tables = {"solov2": solov2, "rtmdet-ins": rtmdet_ins}[architecture]
     beyond = (name for name, row in tables.LAYOUTS.items() if row not in tables.SIZES.values())
     return (*tables.SIZES, *beyond)
+
+
+def backbone_of(architecture: str, model: str) -> str:
+    """The timm name of the backbone a model has if no other one is asked for."""
+    tables = {"solov2": solov2, "rtmdet-ins": rtmdet_ins}[architecture]
+    return {**tables.SIZES, **tables.LAYOUTS}[canonical_model(architecture, model)].backbone
 
 
 def find_layout(state: Mapping[str, Tensor], architecture: str, num_classes: int) -> str | None:

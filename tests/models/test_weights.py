@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 
 from crispmask.errors import WeightsError
@@ -13,41 +12,13 @@ from crispmask.models.build import ModelSpec, build_network
 from crispmask.models.files import read_file, write_file
 from crispmask.models.weights import apply_weights
 
-create_model = timm.create_model
+SPEC = ModelSpec("solov2", "nano", 3)
 
 RTMDET = {"model": "tiny", "num_classes": 3}
 
 
 def make(num_classes: int = 3, model: str = "nano"):
     return build_network(ModelSpec("solov2", model, num_classes))
-
-
-def test_imagenet_fills_the_whole_backbone(monkeypatch) -> None:
-    torch.manual_seed(1)
-    source = create_model("resnet18", features_only=True, out_indices=(0, 1, 2, 3, 4))
-    asked = []
-
-    def create(name: str, pretrained: bool, features_only: bool, **options):
-        asked.append((name, pretrained))
-        return source
-
-    network = make()
-    monkeypatch.setattr(timm, "create_model", create)
-    assert "ImageNet" in apply_weights(network, "imagenet", "solov2")
-    assert asked == [("resnet18", True)]
-    for key, value in network.backbone.body.state_dict().items():
-        assert value.equal(source.state_dict()[key]), key
-
-
-def test_imagenet_without_a_network_is_an_error_with_a_remedy(monkeypatch) -> None:
-    def create(*args, **kwargs):
-        raise OSError("Name or service not known")
-
-    network = make()
-    monkeypatch.setattr(timm, "create_model", create)
-    with pytest.raises(WeightsError, match="--weights none") as error:
-        apply_weights(network, "imagenet", "solov2")
-    assert "\n" not in str(error.value)
 
 
 def save(path: Path, source, num_classes: int = 3, model: str = "nano", **changes) -> Path:
@@ -70,7 +41,7 @@ def save(path: Path, source, num_classes: int = 3, model: str = "nano", **change
 def test_a_checkpoint_fills_everything(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     source, network = make(), make()
-    apply_weights(network, str(save(tmp_path / name, source)), "solov2")
+    apply_weights(network, str(save(tmp_path / name, source)), SPEC)
     for key, value in network.state_dict().items():
         assert value.equal(source.state_dict()[key]), key
 
@@ -78,13 +49,13 @@ def test_a_checkpoint_fills_everything(name: str, tmp_path: Path) -> None:
 def test_a_path_may_be_written_as_a_url(tmp_path: Path) -> None:
     network = make()
     path = save(tmp_path / "a b.pt", network)
-    assert "a b.pt" in apply_weights(network, path.as_uri(), "solov2")
+    assert "a b.pt" in apply_weights(network, path.as_uri(), SPEC).line
 
 
 def test_other_classes_keep_random_predictions_and_say_so(tmp_path: Path) -> None:
     source, network = make(num_classes=5), make(num_classes=3)
     before = network.grid_branches.class_logits.weight.clone()
-    line = apply_weights(network, str(save(tmp_path / "a.pt", source, 5)), "solov2")
+    line = apply_weights(network, str(save(tmp_path / "a.pt", source, 5)), SPEC).line
     assert "2 tensors of the class predictions start at random" in line
     assert "5 classes instead of 3" in line
     assert network.neck.laterals[0].weight.equal(source.neck.laterals[0].weight)
@@ -124,7 +95,7 @@ def test_files_that_cannot_be_used_name_themselves_and_the_reason(tmp_path: Path
         "unknown.pt": ["extra.bias", "unknown"],
     }.items():
         with pytest.raises(WeightsError) as error:
-            apply_weights(network, str(tmp_path / name), "solov2")
+            apply_weights(network, str(tmp_path / name), SPEC)
         for word in (name, *words):
             assert word in str(error.value)
         assert "\n" not in str(error.value)
