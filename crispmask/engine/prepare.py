@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from lightning_fabric import Fabric
@@ -19,8 +20,7 @@ from crispmask.engine.plots import plot_labels
 from crispmask.engine.resolve import Settings
 from crispmask.errors import DatasetError
 from crispmask.models.build import ModelSpec, build_network
-from crispmask.models.download import Progress, Store, default_folder, offline_by_default
-from crispmask.models.files import local_path
+from crispmask.models.download import Progress, Store, offline_by_default
 from crispmask.models.interface import Network
 from crispmask.models.weights import apply_weights
 
@@ -113,8 +113,7 @@ def make_network(
     )
     network = build_network(spec)
     weights = config.weights if load else "none"
-    folder = default_folder() if config.cache_dir == "auto" else local_path(config.cache_dir)
-    store = Store(folder, config.offline or offline_by_default(), on_download)
+    store = Store(Path(config.cache_dir), config.offline or offline_by_default(), on_download)
     line = apply_weights(network, weights, spec, store).line
     if settings.freeze or settings.norm_eval:
         network.backbone.fix(settings.freeze, settings.norm_eval)

@@ -16,6 +16,7 @@ from crispmask.engine.learning_rate import choose_rate
 from crispmask.engine.optim import OptimizerName
 from crispmask.engine.workdir import WorkDir
 from crispmask.errors import ConfigError
+from crispmask.models.download import default_folder
 from crispmask.models.solov2.config import grids_for
 from crispmask.models.table import canonical_model, find_row
 from crispmask.models.timm_features import full_name
@@ -95,8 +96,10 @@ def resolve(
     grids = config.grids
     if architecture == "solov2" and grids == "auto":
         grids = ",".join(map(str, grids_for(config.imgsz)))
+    cache = default_folder() if config.cache_dir == "auto" else Path(config.cache_dir)
     resolved = replace(
         config,
+        cache_dir=str(cache.expanduser()),
         data=str(data.resolve()),
         model=cast(ModelName, canonical_model(architecture, config.model)),
         backbone=backbone,
