@@ -18,7 +18,8 @@ from huggingface_hub.errors import EntryNotFoundError
 
 from crispmask.errors import WeightsError
 from crispmask.models.backbone import Backbone
-from crispmask.models.download import Store
+from crispmask.models.catalogue import Source
+from crispmask.models.download import Store, fetch
 from crispmask.models.interface import Network
 
 FILES = ("model.safetensors", "pytorch_model.bin")
@@ -96,11 +97,14 @@ def find_imagenet(name: str, store: Store) -> Path:
         WeightsError: nobody published any, or they cannot be had.
     """
     config = timm.get_pretrained_cfg(name)
-    if config is None or not config.hf_hub_id:
+    if config is None or not config.has_weights:
         raise WeightsError(
-            f"nobody published weights of {name} through timm: choose another --backbone, "
-            f"{_REMEDY}"
+            f"nobody published weights of {name} through timm: choose another --backbone, {_REMEDY}"
         )
+    if not config.hf_hub_id:  # a few are not on the hub; their names end in digits of the hash
+        url = str(config.url)
+        digits = Path(url).stem.rpartition("-")[2]
+        return fetch([Source(url, digits)], store, f"ImageNet weights of {name}")
     repository, _, revision = config.hf_hub_id.partition("@")
     names = (config.hf_hub_filename,) if config.hf_hub_filename else FILES
     copies = [store.folder / f"{repository.rpartition('/')[2]}{Path(n).suffix}" for n in names]

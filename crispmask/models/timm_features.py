@@ -80,12 +80,6 @@ def full_name(name: str) -> str:
     return f"{base}.{config.tag}" if config is not None and config.tag else base
 
 
-def has_weights(name: str) -> bool:
-    """Whether timm knows where to get trained weights of a model."""
-    config = timm.get_pretrained_cfg(name)
-    return config is not None and bool(config.has_weights)
-
-
 def normalisation(name: str) -> tuple[Colour, Colour]:
     """Mean and std of the images a model was trained on, RGB in [0, 255]."""
     config = timm.get_pretrained_cfg(name)

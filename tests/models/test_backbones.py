@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 from test_networks import make_targets
 
 import crispmask
 from crispmask.errors import ConfigError, WeightsError
 from crispmask.models.backbone import Backbone, make_backbone
 from crispmask.models.build import ModelSpec, build_network
+from crispmask.models.download import Store
+from crispmask.models.imagenet import load_imagenet
 from crispmask.models.layers import IMAGENET_MEAN, IMAGENET_STD
 from crispmask.models.timm_features import check_usable, full_name, normalisation
-from crispmask.models.weights import load_imagenet
 
 ARCHITECTURES = [("solov2", "nano"), ("rtmdet-ins", "tiny")]
 
@@ -190,29 +192,24 @@ def test_names_in_full() -> None:
     "backbone",
     ["test_convnext", pytest.param("swin_tiny_patch4_window7_224", marks=pytest.mark.slow)],
 )
-def test_imagenet_weights_of_any_backbone(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_imagenet_weights_of_any_backbone(backbone: str, tmp_path: Path) -> None:
     """Weights of the model as it was published fill the extractor made for any size."""
-    create = timm.create_model
-    torch.manual_seed(1)
     network = build_network(ModelSpec("rtmdet-ins", "tiny", 2, backbone=backbone))
-    source = create(network.backbone.name, features_only=True)
-
-    def downloaded(name: str, pretrained: bool, **options: object) -> torch.nn.Module:
-        assert pretrained
-        body = create(name, **options)
-        body.load_state_dict(source.state_dict(), strict=False)
-        return body
-
-    monkeypatch.setattr(timm, "create_model", downloaded)
-    assert network.backbone.name in load_imagenet(network)
-    for key, value in network.backbone.body.state_dict().items():
-        assert value.equal(source.state_dict()[key]), key
+    name = network.backbone.name
+    torch.manual_seed(1)
+    published = timm.create_model(name).state_dict()
+    hub_name = timm.get_pretrained_cfg(name).hf_hub_id.rpartition("/")[2]
+    save_file(published, tmp_path / f"{hub_name}.safetensors")
+    assert name in load_imagenet(network, Store(tmp_path, offline=True))
+    known = {value.numpy().tobytes() for value in published.values()}
+    for key, value in network.backbone.body.state_dict().items():  # under names of its own
+        assert value.numpy().tobytes() in known, key
 
 
-def test_models_nobody_trained_have_no_imagenet_weights() -> None:
+def test_models_nobody_trained_have_no_imagenet_weights(tmp_path: Path) -> None:
     network = build_network(ModelSpec("rtmdet-ins", "tiny", 2, backbone="convnext_atto_rms"))
     with pytest.raises(WeightsError, match="--weights none"):
-        load_imagenet(network)
+        load_imagenet(network, Store(tmp_path, offline=False))
 
 
 @pytest.mark.slow
