@@ -18,7 +18,7 @@ from huggingface_hub.errors import EntryNotFoundError
 
 from crispmask.errors import WeightsError
 from crispmask.models.backbone import Backbone
-from crispmask.models.catalogue import Source
+from crispmask.models.catalogue import HUB, Source
 from crispmask.models.download import Store, fetch
 from crispmask.models.interface import Network
 
@@ -116,8 +116,8 @@ def find_imagenet(name: str, store: Store) -> Path:
         if isinstance(cached, str):
             return Path(cached)
     remedy = (
-        f"connect to the internet once, put {names[0]} of {repository} on Hugging Face there as "
-        f"{copies[0]}, {_REMEDY}"
+        f"connect to the internet once, save {names[0]} of {HUB}/{repository} as {copies[0]}, "
+        f"{_REMEDY}"
     )
     if store.offline:
         raise WeightsError(f"ImageNet weights of {name} are in no cache (offline): {remedy}")
@@ -174,4 +174,6 @@ def _reach(url: str, timeout: float) -> None:
 
 def _first_line(error: Exception) -> str:
     reason = error.reason if isinstance(error, URLError) else error
+    if isinstance(reason, OSError) and reason.strerror:
+        return reason.strerror
     return (str(reason) or type(reason).__name__).splitlines()[0][:120].strip(" .")
