@@ -19,7 +19,7 @@ COMMANDS = {
     "val": "COCO mask and box metrics of a checkpoint, at native resolution",
     "predict": "draw the instances found in images, folders, globs, lists or videos",
     "check": "report every problem of a dataset, and write a repaired copy",
-    "convert": "write a dataset in COCO format",
+    "convert": "a YOLO-format dataset to COCO files, or back",
     "models": "the table of models",
     "sample": "write the built-in sample dataset",
 }

@@ -80,6 +80,8 @@ def parse(config_type: type[ConfigT], argv: Sequence[str], prog: str) -> ConfigT
                 _run_tyro(config_type, _tokens({**required, name: text}, flags), prog)
             except SystemExit:
                 raise ConfigError(_wrong_value(flags[name], text)) from None
+            except ConfigError:  # of this value without the others: not what is wrong
+                continue
         raise
 
 

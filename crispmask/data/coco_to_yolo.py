@@ -1,0 +1,224 @@
+"""COCO annotation files to a YOLO-format dataset. The originals are only read."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from crispmask.data.coco_file import CocoFile, CocoImage, read_coco_file
+from crispmask.data.images import image_size
+from crispmask.data.labels import Labels, join_problems
+from crispmask.data.places import IMAGE_SUFFIXES
+from crispmask.data.rings import format_label_line
+from crispmask.errors import DatasetError
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of one COCO file.
+
+    Attributes:
+        split: its split.
+        num_images: images written.
+        num_instances: rows written.
+        num_crowds: crowds left out: label files cannot mark them.
+        num_empty: instances left out, because nothing of them is to be seen.
+    """
+
+    split: str
+    num_images: int
+    num_instances: int
+    num_crowds: int
+    num_empty: int
+
+
+def write_yolo_dataset(
+    files: Mapping[str, Path], images: Path, out: Path, link: bool = False
+) -> list[Written]:
+    """Writes images/<split>, labels/<split> and data.yaml.
+
+    Classes are the categories of all files in the order of their ids. An interrupted call leaves
+    nothing at `out`.
+
+    Args:
+        files: COCO file by split.
+        images: folder that their file names start from; images are also found below it, first in
+            folders called as their split.
+        out: folder to write; it must not exist, or be empty.
+        link: makes symbolic links to the images instead of copies.
+
+    Raises:
+        DatasetError: naming the file, or the images that are missing, and the fix.
+    """
+    out = Path(os.path.abspath(out))
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DatasetError(
+            f"{out}: is not empty and nothing is overwritten; name a new folder with --out"
+        )
+    read = {split: read_coco_file(path) for split, path in files.items()}
+    names = _names(read)
+    partial = out.parent / f".{out.name}.{os.getpid()}.partial"
+    try:
+        partial.mkdir(parents=True)
+        written = [
+            _write(split, file, names, images, partial, link) for split, file in read.items()
+        ]
+        (partial / "data.yaml").write_bytes(_data_yaml(list(files), names).encode())
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    except OSError as error:
+        raise DatasetError(f"{out}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return written
+
+
+def _names(files: Mapping[str, CocoFile]) -> tuple[str, ...]:
+    by_id: dict[int, str] = {}
+    for file in files.values():
+        for category, name in file.categories.items():
+            if by_id.setdefault(category, name) != name:
+                raise DatasetError(
+                    f"{file.path}: category {category} is {name!r}, in another file "
+                    f"{by_id[category]!r}; give it the same name"
+                )
+    names = tuple(by_id[category] for category in sorted(by_id))
+    if not names or len(set(names)) < len(names):
+        path = next(iter(files.values())).path
+        raise DatasetError(f"{path}: categories without a name of their own; name each one")
+    return names
+
+
+def _data_yaml(splits: list[str], names: tuple[str, ...]) -> str:
+    lines = [f"{split}: images/{split}" for split in splits]
+    if "val" not in splits:
+        lines.append(f"val: images/{splits[0]}  # no images were set aside")
+    if "train" not in splits:
+        lines.insert(0, f"train: images/{splits[0]}  # there are no others")
+    rows = [f"  {i}: {json.dumps(name, ensure_ascii=False)}" for i, name in enumerate(names)]
+    return "\n".join([*lines, "names:", *rows, ""])
+
+
+def _write(
+    split: str, file: CocoFile, names: tuple[str, ...], images: Path, out: Path, link: bool
+) -> Written:
+    sources = find_images_of(file, images, split)
+    problems: list[str] = []
+    num_rows = num_crowds = num_empty = 0
+    taken: dict[str, str] = {}
+    for image, source in zip(file.images, sources, strict=True):
+        labels, wrong = file.labels(image, names)
+        problems += wrong + _wrong_size(file, image, source)
+        name = _name_in_split(image.file_name)
+        # Files that differ only in their suffix would share a label file.
+        key = str(name.with_suffix(""))
+        if key in taken:
+            raise DatasetError(
+                f"{file.path}: {taken[key]} and {image.file_name} would share a label file; "
+                "rename one"
+            )
+        taken[key] = image.file_name
+        target = out / "images" / split / name
+        rows = _rows(labels, image)
+        num_crowds += int(labels.crowd.sum())
+        num_empty += len(image.annotations) - len(labels) - len(wrong) + rows.count("")
+        rows = [row for row in rows if row]
+        num_rows += len(rows)
+        if problems:
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if link:
+            target.symlink_to(os.path.abspath(source))
+        else:
+            shutil.copyfile(source, target)
+        text = out / "labels" / split / name.with_suffix(".txt")
+        text.parent.mkdir(parents=True, exist_ok=True)
+        text.write_bytes("".join(f"{row}\n" for row in rows).encode())
+    if problems:
+        raise DatasetError(join_problems(problems))
+    return Written(split, len(file.images), num_rows, num_crowds, num_empty)
+
+
+def _name_in_split(file_name: str) -> Path:
+    """Where an image goes below its split: never outside of it."""
+    path = Path(file_name)
+    if path.is_absolute():
+        return Path(path.name)
+    return Path(*(part for part in path.parts if part != ".."))
+
+
+def _rows(labels: Labels, image: CocoImage) -> list[str]:
+    """Rows of those that are no crowds; an empty one for what has no area."""
+    polygons = labels.polygons((1, 1))  # as they are: another scale would round them
+    return [
+        format_label_line(label, parts, (1, 1))
+        for label, parts, crowd in zip(
+            labels.labels.tolist(), polygons, labels.crowd.tolist(), strict=True
+        )
+        if not crowd
+    ]
+
+
+def _wrong_size(file: CocoFile, image: CocoImage, source: Path) -> list[str]:
+    try:
+        height, width = image_size(source)
+    except DatasetError as error:
+        return [str(error)]
+    if (height, width) == image.size:
+        return []
+    return [
+        f"{source}: {width} x {height} pixels, but {image.size[1]} x {image.size[0]} in "
+        f"{file.path}; use the images it was made for, or turn them as their EXIF says"
+    ]
+
+
+def find_images_of(file: CocoFile, folder: Path, split: str) -> list[Path]:
+    """The image files: where the file names say, in a folder called as the split, or below.
+
+    Args:
+        file: the COCO file.
+        folder: that file names start from.
+        split: its split.
+
+    Raises:
+        DatasetError: some are missing, or may be one of several.
+    """
+    places = [folder]
+    for name in (file.path.stem.removeprefix("instances_"), split):
+        places += [folder / name, folder / "images" / name]
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such folder; correct --images")
+    below: dict[str, list[Path]] | None = None
+    found, missing = [], []
+    for image in file.images:
+        tried = (place / image.file_name for place in places)
+        direct = next((path for path in tried if path.is_file()), None)
+        if direct is not None:
+            found.append(direct)
+            continue
+        if below is None:
+            below = {}
+            for place, _, names in os.walk(folder):
+                for name in names:
+                    if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+                        below.setdefault(name, []).append(Path(place, name))
+        others = below.get(Path(image.file_name).name, [])
+        if len(others) > 1:
+            raise DatasetError(
+                f"{file.path}: {image.file_name} may be {others[0]} or {others[1]}; name the "
+                "folder of the right one with --images"
+            )
+        found += others
+        missing += [] if others else [image.file_name]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise DatasetError(
+            f"{file.path}: {len(missing)} images are not in {folder}: {', '.join(missing[:3])}"
+            f"{more}; correct --images or add them"
+        )
+    return found
