@@ -298,7 +298,10 @@ class _Yaml:
             elif place.suffix.lower() == ".txt":
                 images = set(self._read_list(place, roots))
             else:
-                self._report("split", f"{place} is neither a folder nor a .txt list of images", key)
+                reason = f"{place} is neither a folder nor a .txt list of images"
+                if place.suffix.lower() == ".json":
+                    reason = f"{place} is no list of images; crispmask convert --from-coco reads it"
+                self._report("split", reason, key)
                 continue
             if not images:
                 self._report(
@@ -325,6 +328,8 @@ class _Yaml:
             places = [file.parent] if text.startswith("./") else [file.parent, *roots, Path()]
             path = os.path.expanduser(text)  # as text: a list may name very many
             tried = [os.path.abspath(os.path.join(place, path)) for place in places]
+            if path.startswith("data/"):  # CVAT's exports name a folder that is not there
+                tried += [os.path.abspath(os.path.join(place, path[5:])) for place in places]
             found = next((candidate for candidate in tried if os.path.isfile(candidate)), None)
             if found is None:
                 reason = f"no image {tried[0]}; correct the path or remove the line"

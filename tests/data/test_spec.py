@@ -274,3 +274,19 @@ def test_inspection_without_splits(tmp_path: Path) -> None:
     assert [problem.kind for problem in problems] == ["split", "split", "split"]
     with pytest.raises(DatasetError, match="no such file"):
         inspect_spec(tmp_path / "gone.yaml")
+
+
+def test_lists_of_cvat_name_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    text = "path: ./\ntrain: train.txt\nval: val.txt\nnames:\n  0: cat\n"
+    path = write(tmp_path, text)
+    (tmp_path / "train.txt").write_text("data/images/train/b.jpg\n")
+    (tmp_path / "val.txt").write_text("images/val/c.webp\n")
+    spec = read_spec(path)
+    assert relative(spec.train, tmp_path) == ["images/train/b.jpg"]
+    assert relative(spec.val, tmp_path) == ["images/val/c.webp"]
+
+
+def test_a_coco_file_is_no_split(tmp_path: Path) -> None:
+    (tmp_path / "coco.json").write_text("{}")
+    path = write(tmp_path, "train: coco.json\nval: images/val\nnc: 1")
+    fails(path, "data.yaml:1:", "convert --from-coco")
