@@ -36,7 +36,7 @@ class Work:
         if cache == "ram":
             load = dataset_module.load_sample
             samples = [load(self.index, i, imgsz) for i in range(len(self.index))]
-            dataset_module.load_sample = lambda index, i, imgsz: samples[i]
+            dataset_module.load_sample = lambda index, i, imgsz, quick: samples[i]
         self.epoch = 0
         self.order: list[int] = []
 

@@ -12,9 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crispmask.augment.affine import Matrix, translation
+from crispmask.augment.affine import Matrix
 from crispmask.geometry.letterbox import fit_size
-from crispmask.geometry.polygons import clip_polygons, polygons_to_boxes, transform_polygons
+from crispmask.geometry.polygons import (
+    clip_polygons,
+    clip_to_box,
+    polygons_to_boxes,
+    transform_polygons,
+)
 from crispmask.types import Polygons, Sample, Size
 
 
@@ -41,12 +46,10 @@ class Tile:
 
     def instances(self) -> Polygons:
         """What is visible of each instance, canvas pixels."""
-        x1, y1, x2, y2 = self.region
-        to_region = translation(-x1, -y1) @ self.matrix(self.sample.image.shape[:2])
-        inside = clip_polygons(
-            transform_polygons(self.sample.polygons, to_region), (y2 - y1, x2 - x1)
+        on_canvas = transform_polygons(
+            self.sample.polygons, self.matrix(self.sample.image.shape[:2])
         )
-        return transform_polygons(inside, translation(x1, y1))
+        return clip_to_box(on_canvas, self.region)
 
 
 def whole_tile(sample: Sample, imgsz: int) -> Tile:

@@ -135,33 +135,43 @@ def clip_polygons(polygons: Polygons, size: Size) -> Polygons:
         polygons: N instances.
         size: (H, W).
     """
+    return clip_to_box(polygons, (0, 0, size[1], size[0]))
+
+
+def clip_to_box(polygons: Polygons, box: tuple[float, float, float, float]) -> Polygons:
+    """`clip_polygons` for any box, xyxy."""
     rings = [part for parts in polygons for part in parts if len(part)]
     if not rings:
         return tuple(() for _ in polygons)
     extents = _extents(np.concatenate(rings), np.array([len(ring) for ring in rings]))
-    boxes = iter(extents.tolist())
+    rows = iter(extents.tolist())
     return tuple(
-        tuple(piece for part in parts if len(part) for piece in _clip_part(part, next(boxes), size))
+        tuple(piece for part in parts if len(part) for piece in _clip_part(part, next(rows), box))
         for parts in polygons
     )
 
 
-def _clip_part(part: Part, box: list[float], size: Size) -> list[Part]:
-    """The pieces of one ring with this extent inside [0, W] x [0, H]."""
-    low, high = box[:2], box[2:]
-    height, width = size
-    if low[0] >= width or low[1] >= height or high[0] <= 0 or high[1] <= 0 or len(part) < 3:
+def _clip_part(
+    part: Part, extent: list[float], box: tuple[float, float, float, float]
+) -> list[Part]:
+    """The pieces of one ring with this extent inside a box."""
+    x1, y1, x2, y2 = extent
+    left, top, right, bottom = box
+    if x1 >= right or y1 >= bottom or x2 <= left or y2 <= top or len(part) < 3:
         return []
-    if low[0] == high[0] or low[1] == high[1]:
+    if x1 == x2 or y1 == y2:
         return []  # a line
-    if low[0] >= 0 and low[1] >= 0 and high[0] <= width and high[1] <= height:
+    if x1 >= left and y1 >= top and x2 <= right and y2 <= bottom:
         return [part]
     rings = [part]
-    for axis, limit in ((0, width), (1, height)):
-        if low[axis] < 0:
-            rings = [piece for ring in rings for piece in _cut(ring, axis, 0, 1)]
-        if high[axis] > limit:
-            rings = [piece for ring in rings for piece in _cut(ring, axis, limit, -1)]
+    for axis, limit, side, beyond in (
+        (0, left, 1, x1 < left),
+        (0, right, -1, x2 > right),
+        (1, top, 1, y1 < top),
+        (1, bottom, -1, y2 > bottom),
+    ):
+        if beyond:
+            rings = [piece for ring in rings for piece in _cut(ring, axis, limit, side)]
     return [ring for ring in rings if len(ring) >= 3 and bool((np.ptp(ring, axis=0) > 0).all())]
 
 
