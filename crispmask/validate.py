@@ -65,7 +65,7 @@ def validate(
             f"{spec.file}: {len(spec.names)} classes, but {weights} was trained on "
             f"{len(loaded.names)}: {', '.join(loaded.names)}"
         )
-    index = build_index(paths, len(spec.names), workers=workers)
+    index = build_index(paths, len(spec.names), workers=None if workers else 0)
     batches = val_loader(
         ValDataset(index, imgsz or loaded.imgsz),
         batch=batch,

@@ -15,6 +15,12 @@ from crispmask.types import Part, Size
 COLOURS = np.array([[220, 60, 50], [60, 200, 80], [70, 90, 230], [230, 210, 60]], dtype=np.uint8)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What tests keep does not come into the cache folder of the user."""
+    monkeypatch.setenv("CRISPMASK_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 class MakeDataset(Protocol):
     def __call__(
         self,

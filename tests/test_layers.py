@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "crispmask"
 
-BASE = {"errors", "version", "suggest", "atomic", "config", "types"}
+BASE = {"errors", "version", "suggest", "atomic", "cache", "config", "types"}
 PICTURES = BASE | {"geometry", "draw"}
 
 ALLOWED = {
@@ -23,6 +23,7 @@ ALLOWED = {
     "version": set(),
     "suggest": set(),
     "atomic": {"errors"},
+    "cache": set(),
     "config": {"errors"},
     "types": {"errors"},
     "recipes": {"errors", "suggest", "config"},

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crispmask.data.array_file import map_arrays
 from crispmask.data.labels import Labels, scale_polygons
 from crispmask.types import Polygons, Size
 
@@ -34,6 +36,8 @@ class DatasetIndex:
         part_offsets: (N + 1,) int64; parts of instance n are `part_offsets[n:n + 2]`.
         point_offsets: (P + 1,) int64; points of part p are `point_offsets[p:p + 2]`.
         points: (V, 2) float32 xy in [0, 1].
+        file: where the arrays are mapped from, and its key; None if they are in memory. Other
+            processes are told only this.
     """
 
     path_bytes: NDArray[np.uint8]
@@ -45,6 +49,12 @@ class DatasetIndex:
     part_offsets: NDArray[np.int64]
     point_offsets: NDArray[np.int64]
     points: NDArray[np.float32]
+    file: tuple[Path, str] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.file is not None:
+            return map_index, self.file
+        return DatasetIndex, tuple(getattr(self, name) for name in ARRAYS)
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -53,6 +63,11 @@ class DatasetIndex:
         """The file of image i."""
         first, end = self.path_offsets[i : i + 2].tolist()
         return Path(os.fsdecode(self.path_bytes[first:end].tobytes()))
+
+    def paths(self) -> list[str]:
+        """The files of all images."""
+        text = self.path_bytes.tobytes()
+        return [os.fsdecode(text[a:b]) for a, b in pairwise(self.path_offsets.tolist())]
 
     def size(self, i: int) -> Size:
         """(height, width) of image i, upright."""
@@ -90,6 +105,29 @@ class DatasetIndex:
         return len(self.crowd) - int(np.count_nonzero(self.crowd))
 
 
+ARRAYS = (
+    *("path_bytes", "path_offsets", "sizes", "labels", "crowd"),
+    *("image_offsets", "part_offsets", "point_offsets", "points"),
+)
+"""The fields of an index that are arrays, in order."""
+
+
+def map_index(path: Path, key: str, check: bool = False) -> DatasetIndex:
+    """The index in a file, in memory that all processes share.
+
+    Args:
+        path: of the file.
+        key: it was written with.
+        check: whether to look for damage first.
+
+    Raises:
+        DamagedFileError: it is not what was written.
+        OSError: no such file, or it cannot be read.
+    """
+    arrays = map_arrays(path, key, check)
+    return DatasetIndex(**{name: arrays[name] for name in ARRAYS}, file=(path, key))
+
+
 def index_of(paths: Sequence[str], sizes: Sequence[Size], labels: Sequence[Labels]) -> DatasetIndex:
     """The index of images whose annotations were read.
 
@@ -125,6 +163,34 @@ def join_indexes(indexes: Sequence[DatasetIndex]) -> DatasetIndex:
         point_offsets=_chain([index.point_offsets for index in indexes]),
         points=_join([index.points for index in indexes], np.zeros((0, 2), dtype=np.float32)),
     )
+
+
+def take_images(index: DatasetIndex, positions: NDArray[np.int64]) -> DatasetIndex:
+    """The images at these positions, in this order."""
+    paths, path_offsets = _take(index.path_offsets, positions)
+    instances, image_offsets = _take(index.image_offsets, positions)
+    parts, part_offsets = _take(index.part_offsets, instances)
+    points, point_offsets = _take(index.point_offsets, parts)
+    return DatasetIndex(
+        path_bytes=index.path_bytes[paths],
+        path_offsets=path_offsets,
+        sizes=index.sizes[positions],
+        labels=index.labels[instances],
+        crowd=index.crowd[instances],
+        image_offsets=image_offsets,
+        part_offsets=part_offsets,
+        point_offsets=point_offsets,
+        points=index.points[points],
+    )
+
+
+def _take(
+    offsets: NDArray[np.int64], runs: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """What chosen runs hold, as positions, and the offsets of these runs in it."""
+    counts = offsets[runs + 1] - offsets[runs]
+    chosen = offsets_of(counts)
+    return np.arange(chosen[-1]) + np.repeat(offsets[runs] - chosen[:-1], counts), chosen
 
 
 def offsets_of(counts: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from crispmask.data.images import image_size
-from crispmask.data.index import DatasetIndex, index_of, join_indexes
+from crispmask.data.index import DatasetIndex, index_of, join_indexes, take_images
+from crispmask.data.index_cache import Files, find_index, find_unchanged, keep_index, look_at
 from crispmask.data.labels import join_problems, read_labels
-from crispmask.data.paths import label_path, label_text, texts_of
+from crispmask.data.paths import ImagePaths, label_path, label_text, texts_of
 from crispmask.data.processes import ProcessDiedError, map_in_processes, usable_cpus
 from crispmask.errors import DatasetError
 from crispmask.types import Size
 
-OnProgress = Callable[[int, int], None]
-"""Called with the images that are done and all there are."""
+OnProgress = Callable[[int], None]
+"""Called now and then with the images that are done."""
 
 _CHUNK = 256
 """Images a process reads at a time: many enough to be worth the way, few enough for a bar."""
+
+_QUICK = 1.0
+"""Seconds of reading up to which an index is not kept: it would only fill the cache folder."""
 
 _FEW = 2000
 """Images up to which starting processes takes longer than reading."""
@@ -30,7 +37,7 @@ def build_index(
     image_paths: Iterable[Path],
     num_classes: int,
     workers: int | None = None,
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: OnProgress = lambda done: None,
 ) -> DatasetIndex:
     """Reads the header of each image and its label file.
 
@@ -38,14 +45,14 @@ def build_index(
         image_paths: images in the order of the index.
         num_classes: labels must be below.
         workers: processes that read; 0 reads in this one, None takes all cores.
-        on_progress: called now and then.
+        on_progress: told how it goes.
 
     Raises:
         DatasetError: the first problem of the first bad file, and how many more there are.
     """
-    index, problems = scan_dataset(image_paths, num_classes, workers, on_progress)
-    if problems:
-        raise DatasetError(join_problems(problems))
+    texts = texts_of(image_paths)
+    files = look_at(texts, num_classes)
+    index = find_index(files) or _read_index(files, workers, on_progress)
     if len(index) and not len(index.labels):
         _logger.warning(
             "no instances in %d images: the first label file would be %s",
@@ -55,11 +62,32 @@ def build_index(
     return index
 
 
+def _read_index(files: Files, workers: int | None, on_progress: OnProgress) -> DatasetIndex:
+    """Reads what has changed since an earlier index, and keeps the new one."""
+    start = time.perf_counter()
+    unchanged = find_unchanged(files)
+    earlier, positions = unchanged or (join_indexes([]), np.full(len(files.images), -1))
+    new = np.flatnonzero(positions < 0)
+    paths = ImagePaths(files.images[i] for i in new.tolist())
+    known = len(files.images) - len(new)
+    index, problems = scan_dataset(
+        paths, files.num_classes, workers, lambda done: on_progress(known + done)
+    )
+    if problems:
+        raise DatasetError(join_problems(problems))
+    if len(new) < len(files.images):
+        positions[new] = len(earlier) + np.arange(len(new))
+        index = take_images(join_indexes([earlier, index]), positions)
+    if time.perf_counter() - start < _QUICK:
+        return index
+    return keep_index(index, files)
+
+
 def scan_dataset(
     image_paths: Iterable[Path],
     num_classes: int,
     workers: int | None = None,
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: OnProgress = lambda done: None,
 ) -> tuple[DatasetIndex, list[str]]:
     """What can be read of the images and label files, and a line for each problem.
 
@@ -76,7 +104,7 @@ def scan_dataset(
         for index, found in map_in_processes(scan_files, jobs, workers):
             indexes.append(index)
             problems += found
-            on_progress(min(len(indexes) * _CHUNK, len(texts)), len(texts))
+            on_progress(min(len(indexes) * _CHUNK, len(texts)))
     except ProcessDiedError as error:
         first, *_, last = jobs[len(indexes)][0] * 2
         raise DatasetError(

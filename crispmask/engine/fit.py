@@ -100,7 +100,7 @@ def fit(
         network, spec, weights = make_network(
             settings, len(dataset.names), resumed is None, on_download
         )
-    data = read_data(settings, dataset)
+    data = read_data(settings, dataset, console)
     loaders = make_loaders(settings, data, network.pad_value, fabric, transform)
     run = start_run(network, settings, fabric, steps_per_epoch=len(loaders.train))
     if resumed:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from lightning_fabric import Fabric
+from rich.console import Console
 
 from crispmask.augment.transform import Transform
 from crispmask.data.dataset import TrainDataset, ValDataset
@@ -17,6 +18,7 @@ from crispmask.data.spec import DatasetSpec
 from crispmask.engine.annotations import load_annotations, reuse_annotations, write_annotations
 from crispmask.engine.device import usable_workers
 from crispmask.engine.plots import plot_labels
+from crispmask.engine.progress import show_bar
 from crispmask.engine.resolve import Settings
 from crispmask.errors import DatasetError
 from crispmask.models.build import ModelSpec, build_network
@@ -59,15 +61,24 @@ class Loaders:
         cast(TrainSampler, self.train.sampler).set_epoch(epoch)
 
 
-def read_data(settings: Settings, spec: DatasetSpec) -> Data:
+def read_data(settings: Settings, spec: DatasetSpec, console: Console) -> Data:
     """Reads the dataset and writes its annotations and labels.png into the work dir.
+
+    Args:
+        settings: of the run.
+        spec: the dataset.
+        console: where progress is shown.
 
     Raises:
         DatasetError: it cannot be read, or has nothing to train with.
     """
     config, work_dir = settings.config, settings.work_dir
-    train = build_index(spec.train, len(spec.names), workers=config.workers)
-    val = build_index(spec.val, len(spec.names), workers=config.workers)
+    indexes = []
+    for split, paths in (("train", spec.train), ("val", spec.val)):
+        with show_bar(console, f"reading {split}", len(paths)) as bar:
+            processes = None if config.workers else 0
+            indexes.append(build_index(paths, len(spec.names), processes, bar.reach))
+    train, val = indexes
     for split, index in (("train", train), ("val", val)):
         if len(index) == 0:
             raise DatasetError(f"{spec.file}: no images in {split}; check its path")

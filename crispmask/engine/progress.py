@@ -37,6 +37,12 @@ class Bar:
         if progress is not None:
             self._task = progress.add_task(title, total=total, text="")
 
+    def reach(self, num_images: int) -> None:
+        """Sets how much is done, where images are what is counted."""
+        if self._progress is not None:
+            speed = num_images / max(time.perf_counter() - self._start, 1e-9)
+            self._progress.update(self._task, completed=num_images, text=f"{speed:.0f} img/s")
+
     def advance(self, num_images: int, text: str = "") -> None:
         """Counts a batch of images; `text` is shown beside the bar."""
         if self._progress is None:

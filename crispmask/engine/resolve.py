@@ -10,13 +10,13 @@ from typing import Any, cast
 import yaml
 
 from crispmask.atomic import replacing
+from crispmask.cache import default_folder
 from crispmask.config import AugmentConfig, ModelName, TrainConfig
 from crispmask.engine.device import Precision, resolve_device, resolve_precision
 from crispmask.engine.learning_rate import choose_rate
 from crispmask.engine.optim import OptimizerName
 from crispmask.engine.workdir import WorkDir
 from crispmask.errors import ConfigError
-from crispmask.models.download import default_folder
 from crispmask.models.solov2.config import grids_for
 from crispmask.models.table import canonical_model, find_row
 from crispmask.models.timm_features import full_name

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from crispmask.cache import default_folder
 from crispmask.errors import WeightsError
 from crispmask.models.catalogue import Source
 from crispmask.version import __version__
@@ -34,14 +35,6 @@ SLOWEST = 1 << 10
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the name of a file, its bytes so far and, if the server says it, all of them."""
-
-
-def default_folder() -> Path:
-    """Where downloads are kept: CRISPMASK_CACHE, or crispmask in the user's cache folder."""
-    if named := os.environ.get("CRISPMASK_CACHE"):
-        return Path(named).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "crispmask"
 
 
 def offline_by_default() -> bool:

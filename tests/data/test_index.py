@@ -3,7 +3,6 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from PIL import Image
 
 from crispmask.data import scan
+from crispmask.data.index import ARRAYS
 from crispmask.data.labels import parse_label_file
 from crispmask.data.paths import label_path
 from crispmask.data.processes import ProcessDiedError
@@ -69,13 +69,13 @@ def test_processes_read_what_this_one_reads(
     expected, problems = scan_dataset(images * 3, 3, workers=0)
     monkeypatch.setattr(scan, "_FEW", 0)
     monkeypatch.setattr(scan, "_CHUNK", 5)
-    calls: list[tuple[int, int]] = []
-    index, found = scan_dataset(images * 3, 3, 2, lambda done, total: calls.append((done, total)))
+    calls: list[int] = []
+    index, found = scan_dataset(images * 3, 3, 2, calls.append)
     assert found == problems
     assert len(found) == 6
-    assert calls == [(5, 12), (10, 12), (12, 12)]
-    for field in fields(index):
-        actual, wanted = getattr(index, field.name), getattr(expected, field.name)
+    assert calls == [5, 10, 12]
+    for name in ARRAYS:
+        actual, wanted = getattr(index, name), getattr(expected, name)
         np.testing.assert_array_equal(actual, wanted)
         assert actual.dtype == wanted.dtype
 

@@ -1,0 +1,187 @@
+"""The index of a split, kept in the cache folder until one of its files changes."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crispmask.cache import VARIABLE, default_folder, mark_used, tidy
+from crispmask.data.array_file import DamagedFileError, map_arrays, write_arrays
+from crispmask.data.index import ARRAYS, DatasetIndex, map_index
+from crispmask.data.paths import label_text
+from crispmask.errors import OutputError
+from crispmask.version import __version__
+
+_SUFFIX = ".index"
+_KEPT = 4
+"""Indexes of one folder: a few, because several lists may choose from the same images."""
+
+_TICK = 2 * 10**9
+"""Nanoseconds: the coarsest clock of a file system. A file written just now may be written
+again without a change of its time."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The images of a split and their label files, as they are now.
+
+    Attributes:
+        images: paths.
+        num_classes: labels must be below.
+        states: (I, 4) int64: size and time of each image, and of its label file; -1 if there
+            is no such file.
+    """
+
+    images: tuple[str, ...]
+    num_classes: int
+    states: NDArray[np.int64]
+
+    @property
+    def folder_key(self) -> str:
+        """The same for all splits of the same folders that are read in the same way."""
+        folders = {os.path.dirname(path) for path in self.images}
+        places = sorted(map(os.path.abspath, folders))
+        return _digest(_code(), self.num_classes, *places)[:12]
+
+    @property
+    def key(self) -> str:
+        """Changes with every file, their order, the number of classes and how they are read."""
+        return _digest(self.folder_key, "\0".join(self.images), self.states.tobytes())
+
+    @property
+    def path(self) -> Path:
+        """The file of their index."""
+        return _folder() / f"{self.folder_key}-{self.key}{_SUFFIX}"
+
+    @property
+    def settled(self) -> bool:
+        """Whether none was written just now."""
+        return not (abs(self.states[:, 1::2] - time.time_ns()) < _TICK).any()
+
+
+def _folder() -> Path:
+    return default_folder() / "index"
+
+
+def look_at(images: Sequence[str], num_classes: int) -> Files:
+    """Size and time of each image and label file."""
+    states = np.full((len(images), 4), -1, dtype=np.int64)
+    for row, path in zip(states, images, strict=True):
+        row[:2] = _state(path)
+        row[2:] = _state(label_text(path))
+    return Files(tuple(images), num_classes, states)
+
+
+def _state(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:  # what is wrong is said when the file is read
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
+
+
+def find_index(files: Files) -> DatasetIndex | None:
+    """The index made from these files before, mapped into memory; None if there is none."""
+    path = files.path
+    try:
+        index = map_index(path, files.key, check=True)
+    except FileNotFoundError:
+        return None
+    except (OSError, DamagedFileError) as error:
+        _logger.warning("%s: not used (%s); the labels are read again", path, error)
+        return None
+    mark_used(path)
+    return index
+
+
+def keep_index(index: DatasetIndex, files: Files) -> DatasetIndex:
+    """Writes an index for the next time and returns it mapped; itself if that cannot be."""
+    if not files.settled:
+        return index
+    path = files.path
+    arrays = {name: getattr(index, name) for name in ARRAYS}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_arrays(path, files.key, {**arrays, "states": files.states})
+        _remove_old(files.folder_key)
+        return map_index(path, files.key)
+    except (OSError, OutputError, DamagedFileError) as error:
+        _logger.warning(
+            "%s: the index cannot be kept (%s); the next run reads the labels again, unless %s "
+            "names a folder with room",
+            path.parent,
+            error,
+            VARIABLE,
+        )
+        return index
+
+
+def find_unchanged(files: Files) -> tuple[DatasetIndex, NDArray[np.int64]] | None:
+    """An earlier index of the same folder, and what of it still holds.
+
+    Returns:
+        The index and (I,) the position in it of each image, -1 where the image, its label file
+        or both are new or have changed; None if there is no such index.
+    """
+    path = next(iter(_newest_first(files.folder_key)), None)
+    if path is None:
+        return None
+    try:
+        key = path.stem.removeprefix(f"{files.folder_key}-")
+        states = map_arrays(path, key)["states"]
+        index = map_index(path, key)
+    except (OSError, DamagedFileError):
+        return None
+    before = {image: i for i, image in enumerate(index.paths())}
+    found = np.array([before.get(image, -1) for image in files.images], dtype=np.int64)
+    known = np.flatnonzero(found >= 0)
+    changed = (states[found[known]] != files.states[known]).any(axis=1)
+    found[known[changed]] = -1
+    return index, found
+
+
+def _newest_first(folder_key: str) -> list[Path]:
+    """The indexes of one folder."""
+    times = {}
+    for path in _folder().glob(f"{folder_key}-*{_SUFFIX}"):
+        try:
+            times[path] = path.stat().st_mtime
+        except OSError:  # another process has removed it
+            continue
+    return sorted(times, key=lambda path: -times[path])
+
+
+def _remove_old(folder_key: str) -> None:
+    for path in _newest_first(folder_key)[_KEPT:]:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:  # another process holds it open, on Windows
+            continue
+    tidy(_folder(), _SUFFIX)
+
+
+@cache
+def _code() -> str:
+    """Of how files are read: an index made by other code is not used."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return _digest(__version__, *(source.read_bytes() for source in sources))
+
+
+def _digest(*values: str | bytes | int) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for value in values:
+        data = value if isinstance(value, bytes) else os.fsencode(str(value))
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
