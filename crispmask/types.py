@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from crispmask.geometry.packed import PackedMasks
+
 Part = NDArray[np.float32]
 """One ring of an instance, (V, 2) xy in pixels, not closed (first point not repeated)."""
 
@@ -52,7 +54,8 @@ class Targets:
     Attributes:
         labels: (N,) int64, N counts the instances of the whole batch.
         boxes: (N, 4) float32 xyxy, pixels of the network's input.
-        masks: (N, h, w) bool, the instances on a grid of `mask_stride` input pixels.
+        masks: (N, h, w) bool, the instances on a grid of `mask_stride` input pixels; packed,
+            eight pixels to a byte, where a batch was collated for a stride below 4.
         counts: instances of each image; sums to N.
         valid_sizes: (height, width) of each image before the padding at its right and bottom.
         mask_stride: input pixels per mask pixel.
@@ -60,7 +63,7 @@ class Targets:
 
     labels: Tensor
     boxes: Tensor
-    masks: Tensor
+    masks: Tensor | PackedMasks
     counts: tuple[int, ...]
     valid_sizes: tuple[Size, ...]
     mask_stride: int
@@ -83,7 +86,7 @@ class Targets:
             masks=self.masks.pin_memory(),
         )
 
-    def per_image(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def per_image(self) -> Iterator[tuple[Tensor, Tensor, Tensor | PackedMasks]]:
         """Yields labels (n,), boxes (n, 4) and masks (n, h, w) of each image in order."""
         counts = list(self.counts)
         yield from zip(

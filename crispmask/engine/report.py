@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crispmask.config import DecodeConfig
 from crispmask.data.coco import write_json_atomic
@@ -20,6 +21,8 @@ from crispmask.engine.plots import (
     plot_results,
     predictions_sheet,
 )
+from crispmask.engine.plots.sheets import drawn_size, shrink_mask
+from crispmask.geometry.letterbox import resize_image
 from crispmask.geometry.rle import decode_masks
 from crispmask.metrics.confusion import confusion_matrix
 from crispmask.types import Batch, Instances, Size
@@ -87,19 +90,35 @@ def draw_predictions(
     for row in predictions:
         if row["image_id"] <= count and row["score"] >= DecodeConfig.conf:
             found[row["image_id"] - 1].append(row)
-    images = [read_image(index.path(i)) for i in range(count)]
-    instances = [from_coco(rows, index.size(i), names) for i, rows in enumerate(found)]
+    # One image at a time, its masks one at a time: those of large photographs take gigabytes.
+    images = (_small_image(index, i) for i in range(count))
+    instances = (from_coco(rows, drawn_size(index.size(i)), names) for i, rows in enumerate(found))
     predictions_sheet(images, instances, path)
 
 
+def _small_image(index: DatasetIndex, i: int) -> NDArray[np.uint8]:
+    return resize_image(read_image(index.path(i)), drawn_size(index.size(i)))
+
+
 def from_coco(rows: list[Prediction], size: Size, names: tuple[str, ...]) -> Instances:
-    """The rows of one image of a COCO results file as instances; the inverse of `to_coco`."""
-    boxes = np.array([row["bbox"] for row in rows], dtype=np.float32).reshape(-1, 4)
-    masks = decode_masks([row["segmentation"] for row in rows])
+    """The rows of one image of a COCO results file as instances.
+
+    Args:
+        rows: its predictions.
+        size: (height, width) of the result, at most the size the rows are for.
+        names: class names by label.
+    """
+    masks = np.zeros((len(rows), *size), dtype=np.bool_)
+    boxes = np.zeros((len(rows), 4), dtype=np.float32)
+    for mask, box, row in zip(masks, boxes, rows, strict=True):
+        height, width = row["segmentation"]["size"]
+        mask[:] = shrink_mask(decode_masks([row["segmentation"]])[0], size)
+        x, y, w, h = row["bbox"]
+        box[:] = np.array([x, y, x + w, y + h]) * np.tile([size[1] / width, size[0] / height], 2)
     return Instances(
         scores=np.array([row["score"] for row in rows], dtype=np.float32),
         labels=np.array([row["category_id"] - 1 for row in rows], dtype=np.int64),
-        boxes=np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1),
-        masks=masks if rows else np.zeros((0, *size), dtype=np.bool_),
+        boxes=boxes,
+        masks=masks,
         names=names,
     )

@@ -1,4 +1,4 @@
-"""Where instances are: the centre of mass of their masks.
+"""Where instances are: area and centre of mass of their masks.
 
 Letters: N instances, h and w mask pixels.
 """
@@ -8,9 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from crispmask.geometry.packed import CHUNK_PIXELS, PackedMasks
+from crispmask.models.mask_targets import Masks
 
-def mask_centres(masks: Tensor, boxes: Tensor, mask_stride: int) -> Tensor:
-    """Centre of mass of each instance.
+
+def measure_masks(masks: Masks, boxes: Tensor, mask_stride: int) -> tuple[Tensor, Tensor]:
+    """Area and centre of mass of each instance.
 
     MMDetection measures centres in pixel indices, half a pixel less than the continuous
     frame; the grids and assignments of the published models were trained with that frame,
@@ -18,20 +21,31 @@ def mask_centres(masks: Tensor, boxes: Tensor, mask_stride: int) -> Tensor:
     the mask grid) is centred in its box.
 
     Args:
-        masks: (N, h, w) bool, on a grid of `mask_stride` input pixels.
+        masks: (N, h, w), on a grid of `mask_stride` input pixels.
         boxes: (N, 4) xyxy, input pixels.
         mask_stride: input pixels per mask pixel.
 
     Returns:
-        (N, 2) float32 xy, input pixels minus one half.
+        Areas (N,) float32, mask pixels; centres (N, 2) float32 xy, input pixels minus one half.
     """
     _, h, w = masks.shape
-    rows = masks.sum(2).float()  # (N, h)
-    columns = masks.sum(1).float()  # (N, w)
+    rows, columns = _profiles(masks)
     area = rows.sum(1)  # (N,)
     y = (rows * torch.arange(h, device=masks.device)).sum(1) / area.clamp(min=1e-6)
     x = (columns * torch.arange(w, device=masks.device)).sum(1) / area.clamp(min=1e-6)
     centres = torch.stack([x, y], dim=1)  # (N, 2), pixel indices of the mask
     centres = (centres + 0.5) * mask_stride - 0.5 if mask_stride > 1 else centres
     box_centres = (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
-    return torch.where((area > 0)[:, None], centres, box_centres)
+    return area, torch.where((area > 0)[:, None], centres, box_centres)
+
+
+def _profiles(masks: Masks) -> tuple[Tensor, Tensor]:
+    """Pixels of each row (N, h) and of each column (N, w), float32; a few masks at a time."""
+    num, h, w = masks.shape
+    step = max(1, CHUNK_PIXELS // (h * w)) if isinstance(masks, PackedMasks) else max(1, num)
+    rows, columns = [], []
+    for start in range(0, max(1, num), step):
+        chunk = masks[start : start + step]
+        rows.append(chunk.sum(2))
+        columns.append(chunk.sum(1))
+    return torch.cat(rows).float(), torch.cat(columns).float()

@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crispmask.models.allocator import return_large_blocks
 from crispmask.types import Instances, Size
 
-CHUNK_PIXELS = 1 << 24
-"""Mask pixels enlarged at a time: 64 MiB in float32, whatever the number of instances."""
+CHUNK_PIXELS = 1 << 23
+"""Mask pixels worked on at a time: 32 MiB in float32, whatever the number of instances."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ def paste_masks(found: Detections, valid_size: Size, original_size: Size) -> Ite
     Yields:
         (n, H, W) bool on the device of the detections; n sums to N.
     """
+    return_large_blocks()
     height, width = valid_size
     largest = max(*(h * w for h, w in (found.input_size, original_size)), 1)
     for soft in found.soft_masks.split(max(1, CHUNK_PIXELS // largest)):

@@ -13,8 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-CHUNK_PIXELS = 1 << 24
-"""Mask pixels a loss works on at a time; 64 MiB for each intermediate in float32."""
+from crispmask.models.allocator import return_large_blocks
+
+CHUNK_PIXELS = 1 << 23
+"""Mask pixels a loss works on at a time; 32 MiB for each intermediate in float32."""
 
 
 def dice_loss(mask_logits: Tensor, masks: Tensor, eps: float) -> Tensor:
@@ -114,13 +116,22 @@ def sum_in_chunks(
     Args:
         loss: maps indices (n,) of masks to their losses (n,).
         num: number of masks.
-        pixels: of one mask.
+        pixels: of the largest intermediate of one mask.
         device: where the indices live.
     """
     chunks = torch.arange(num, device=device).split(max(1, CHUNK_PIXELS // pixels))
     if len(chunks) == 1:
         return loss(chunks[0]).sum()
-    sums = [checkpoint(lambda index: loss(index).sum(), c, use_reentrant=False) for c in chunks]
+    return_large_blocks()
+
+    def chunk_sum(index: Tensor) -> Tensor:
+        return loss(index).sum()
+
+    # Nothing in a loss is random: there is no state of a generator to restore.
+    sums = [
+        checkpoint(chunk_sum, chunk, use_reentrant=False, preserve_rng_state=False)
+        for chunk in chunks
+    ]
     return torch.stack(sums).sum()
 
 

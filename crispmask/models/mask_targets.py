@@ -7,8 +7,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from crispmask.geometry.packed import PackedMasks
 
-def masks_at_centre(masks: Tensor, from_stride: int, to_stride: int) -> Tensor:
+Masks = Tensor | PackedMasks
+"""Bool masks (N, h, w), read by index."""
+
+
+def masks_at_centre(masks: Masks, from_stride: int, to_stride: int) -> Masks:
     """Coarser masks: a pixel is set if at least two of the four around its centre are.
 
     Equals a bilinear reduction by 4 followed by rounding. Masks already rasterised at
@@ -22,6 +27,7 @@ def masks_at_centre(masks: Tensor, from_stride: int, to_stride: int) -> Tensor:
     step = to_stride // from_stride
     if step <= 1:
         return masks
+    masks = masks[:]  # (N, h, w), bool also if they were packed
     a = step // 2
     b = a - 1 if step % 2 == 0 else a
     votes = sum(masks[:, y::step, x::step].byte() for y, x in ((b, b), (b, a), (a, b), (a, a)))
@@ -29,7 +35,7 @@ def masks_at_centre(masks: Tensor, from_stride: int, to_stride: int) -> Tensor:
     return votes >= 2
 
 
-def masks_subsampled(masks: Tensor, from_stride: int, to_stride: int) -> Tensor:
+def masks_subsampled(masks: Masks, from_stride: int, to_stride: int) -> Masks:
     """Coarser masks: every pixel takes the one at its middle. Arguments as above."""
     step = to_stride // from_stride
-    return masks if step <= 1 else masks[:, step // 2 :: step, step // 2 :: step]
+    return masks if step <= 1 else masks[:][:, step // 2 :: step, step // 2 :: step]

@@ -44,6 +44,8 @@ def box_iou(a: Tensor, b: Tensor, eps: float = 1e-6) -> Tensor:
     """IoU of every pair of boxes: (N, 4) and (M, 4) xyxy to (N, M); 0 for empty unions."""
     area_a = (a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1])
     area_b = (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
-    shared = torch.minimum(a[:, None, 2:], b[:, 2:]) - torch.maximum(a[:, None, :2], b[:, :2])
-    overlap = shared.clamp(min=0).prod(2)  # (N, M)
+    # One axis after the other: a (N, M, 2) table would take twice the memory.
+    width = torch.minimum(a[:, None, 2], b[:, 2]) - torch.maximum(a[:, None, 0], b[:, 0])
+    height = torch.minimum(a[:, None, 3], b[:, 3]) - torch.maximum(a[:, None, 1], b[:, 1])
+    overlap = width.clamp_(min=0) * height.clamp_(min=0)  # (N, M)
     return overlap / (area_a[:, None] + area_b - overlap).clamp(min=eps)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from crispmask.errors import ConfigError
+from crispmask.geometry.packed import PackedMasks
 from crispmask.models.build import ModelSpec, build_network
 from crispmask.models.table import find_row, list_models
 from crispmask.types import Targets
@@ -175,11 +178,15 @@ def test_frozen_stages(architecture, model, frozen) -> None:
 
 
 @pytest.mark.parametrize(("architecture", "model"), SMALLEST)
-def test_chunks_change_neither_losses_nor_gradients(architecture, model, monkeypatch) -> None:
+@pytest.mark.parametrize("stride", [4, 2, 1])
+def test_chunks_change_neither_losses_nor_gradients(
+    architecture, model, stride, monkeypatch
+) -> None:
     torch.manual_seed(0)
-    network = build_network(ModelSpec(architecture, model, 3, imgsz=96)).eval()
+    spec = ModelSpec(architecture, model, 3, imgsz=96, mask_stride=stride)
+    network = build_network(spec).eval()
     images = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
-    targets = make_targets((20, 3))
+    targets = make_targets((20, 3), stride=stride)
 
     def run() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         network.zero_grad()
@@ -188,7 +195,11 @@ def test_chunks_change_neither_losses_nor_gradients(architecture, model, monkeyp
         return losses, {n: p.grad.clone() for n, p in network.named_parameters()}
 
     whole, whole_grads = run()
-    monkeypatch.setattr("crispmask.models.losses.CHUNK_PIXELS", 7 * 24 * 24)
+    monkeypatch.setattr("crispmask.models.losses.CHUNK_PIXELS", 7 * (96 // stride) ** 2)
+    monkeypatch.setattr("crispmask.models.rtmdet_ins.assign.CHUNK_PAIRS", 100)
+    if stride < 4:  # as they are collated
+        bits = torch.from_numpy(np.packbits(targets.masks.numpy(), axis=2))
+        targets = replace(targets, masks=PackedMasks(bits, 96 // stride))
     chunked, chunked_grads = run()
     for name, value in whole.items():
         torch.testing.assert_close(chunked[name], value, rtol=1e-5, atol=1e-6)

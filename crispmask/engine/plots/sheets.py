@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crispmask.draw import draw_instances, tile_images
-from crispmask.types import Instances
+from crispmask.geometry.letterbox import fit_size, resize_image
+from crispmask.types import Instances, Size
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from crispmask.geometry.packed import PackedMasks
     from crispmask.types import Batch
 
 _CELL = 640
@@ -36,12 +40,10 @@ def batch_sheet(
         images, targets.valid_sizes, targets.per_image(), strict=False
     ):
         height, width = size
-        full = masks.cpu().numpy()
-        full = full.repeat(targets.mask_stride, axis=1).repeat(targets.mask_stride, axis=2)
         pictures.append(
             _draw(
                 np.ascontiguousarray(image[:height, :width]),
-                full[:, :height, :width],
+                _enlarged(masks.to("cpu"), targets.mask_stride, size),
                 labels.cpu().numpy(),
                 names,
                 boxes.cpu().numpy(),
@@ -52,7 +54,7 @@ def batch_sheet(
 
 
 def predictions_sheet(
-    images: Sequence[NDArray[np.uint8]], instances: Sequence[Instances], out_jpg: str | Path
+    images: Iterable[NDArray[np.uint8]], instances: Iterable[Instances], out_jpg: str | Path
 ) -> None:
     """Draws the instances found in each image.
 
@@ -68,27 +70,42 @@ def predictions_sheet(
     _write_sheet(pictures, out_jpg)
 
 
+def _enlarged(masks: Tensor | PackedMasks, stride: int, size: Size) -> Iterator[NDArray[np.bool_]]:
+    """Masks at the size of the image, one after the other."""
+    height, width = size
+    for i in range(len(masks)):
+        mask = masks[i : i + 1][0].numpy()
+        yield mask.repeat(stride, axis=0).repeat(stride, axis=1)[:height, :width]
+
+
+def shrink_mask(mask: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:
+    """A mask at a size that is not larger: (h, w) bool, set where at least half is."""
+    if mask.shape == size:
+        return mask
+    pixels = mask.astype(np.uint8) * 255
+    return np.asarray(cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA) > 127)
+
+
 def _draw(
     image: NDArray[np.uint8],
-    masks: NDArray[np.bool_],
+    masks: Iterable[NDArray[np.bool_]],
     labels: NDArray[np.int64],
     names: Sequence[str],
     boxes: NDArray[np.float32],
     scores: NDArray[np.float32] | None,
 ) -> NDArray[np.uint8]:
     """Shrinks first and draws then: lines and letters stay readable on the sheet."""
-    height, width = image.shape[:2]
-    scale = min(1.0, _CELL / max(height, width))
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        smaller = np.zeros((len(masks), size[1], size[0]), dtype=bool)
-        for small, mask in zip(smaller, masks, strict=True):
-            small[:] = (
-                cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127
-            )
-        masks, boxes = smaller, boxes * np.float32(scale)
-    return draw_instances(image, masks, labels, names, scores, boxes)
+    size = drawn_size((image.shape[0], image.shape[1]))
+    small = np.zeros((len(labels), *size), dtype=bool)
+    for target, mask in zip(small, masks, strict=True):  # one at a time: the large ones add up
+        target[:] = shrink_mask(mask, size)
+    boxes = boxes * (np.float32(max(size)) / np.float32(max(image.shape[:2])))
+    return draw_instances(resize_image(image, size), small, labels, names, scores, boxes)
+
+
+def drawn_size(size: Size) -> Size:
+    """The size an image of `size` has on a sheet."""
+    return fit_size(size, _CELL, upscale=False)
 
 
 def _write_sheet(pictures: Sequence[NDArray[np.uint8]], path: str | Path) -> None:

@@ -22,6 +22,9 @@ CENTRE_RADIUS = 3.0
 IOU_WEIGHT = 3.0
 """Weight of the cost of a low IoU."""
 
+CHUNK_PAIRS = 1 << 21
+"""Pairs of prior and instance whose cost is computed at a time; 8 MiB for each intermediate."""
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
@@ -67,12 +70,18 @@ def assign(
     inside = _inside_any(priors[:, :2], target_boxes).nonzero().flatten()  # (V,)
     if len(inside) == 0:
         return Assignment(instances, quality)
-    iou = box_iou(boxes[inside], target_boxes)  # (V, N)
-    cost = (
-        _class_cost(class_logits[inside], iou, target_labels)
-        - (iou + 1e-7).log() * IOU_WEIGHT
-        + _centre_cost(priors[inside], target_centres)
-    )  # (V, N)
+    iou = boxes.new_empty(len(inside), len(target_boxes))  # (V, N)
+    cost = torch.empty_like(iou)  # (V, N)
+    step = max(1, CHUNK_PAIRS // len(target_boxes))
+    for start in range(0, len(inside), step):
+        rows = slice(start, start + step)
+        part = inside[rows]
+        iou[rows] = box_iou(boxes[part], target_boxes)
+        cost[rows] = (
+            _class_cost(class_logits[part], iou[rows], target_labels)
+            - (iou[rows] + 1e-7).log() * IOU_WEIGHT
+            + _centre_cost(priors[part], target_centres)
+        )
     chosen = _match(cost, iou)  # (V,), -1 for none
     positive = (chosen >= 0).nonzero().flatten()
     instances[inside[positive]] = chosen[positive]
@@ -82,9 +91,9 @@ def assign(
 
 def _inside_any(xy: Tensor, boxes: Tensor) -> Tensor:
     """Whether each point (A, 2) lies strictly inside one of the boxes (N, 4): (A,) bool."""
-    before = xy[:, None] - boxes[:, :2]  # (A, N, 2)
-    after = boxes[:, 2:] - xy[:, None]  # (A, N, 2)
-    return (torch.minimum(before, after).amin(2) > 0).any(1)
+    x, y = xy[:, :1], xy[:, 1:]  # (A, 1)
+    inside = (x > boxes[:, 0]) & (x < boxes[:, 2]) & (y > boxes[:, 1]) & (y < boxes[:, 3])
+    return inside.any(1)
 
 
 def _class_cost(logits: Tensor, iou: Tensor, labels: Tensor) -> Tensor:
@@ -114,7 +123,7 @@ def _match(cost: Tensor, iou: Tensor) -> Tensor:
     taken = torch.arange(k, device=cost.device)[:, None] < wanted  # (k, N)
     matched = torch.zeros_like(cost, dtype=torch.bool).scatter_(0, best, taken)  # (V, N)
     claims = matched.sum(1)  # (V,)
-    only = matched.int().argmax(1)
+    only = matched.byte().argmax(1)
     cheapest = cost.argmin(1)
     chosen = torch.where(claims > 1, cheapest, only)
     return torch.where(claims > 0, chosen, chosen.new_full((), -1))

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from crispmask.config import DecodeConfig
-from crispmask.models.detections import Detections
+from crispmask.models.detections import CHUNK_PIXELS, Detections
 from crispmask.models.priors import boxes_from_distances, grid_priors
 from crispmask.models.rtmdet_ins.config import STRIDES
 from crispmask.models.rtmdet_ins.dynamic import MASK_STRIDE, dynamic_masks
@@ -44,7 +44,10 @@ def decode_image(
         torch.cat(column) for column in zip(*levels, strict=True)
     )
     keep = batched_nms(boxes, scores, labels, config.nms_iou)[: config.max_det]
-    logits = dynamic_masks(weights[keep], priors[keep], mask_features)  # (N, h, w)
+    few = max(1, CHUNK_PIXELS // mask_features.numel())  # the first layers have 8 channels, too
+    logits = torch.cat(
+        [dynamic_masks(weights[k], priors[k], mask_features) for k in keep.split(few)]
+    )  # (N, h, w)
     return Detections(
         scores=scores[keep],
         labels=labels[keep],

@@ -17,6 +17,7 @@ from crispmask.models.losses import (
     quality_focal_loss,
     sum_in_chunks,
 )
+from crispmask.models.mask_targets import Masks
 from crispmask.models.rtmdet_ins.assign import Assignment
 from crispmask.models.rtmdet_ins.dynamic import dynamic_masks
 
@@ -66,7 +67,7 @@ def mask_loss(
     kernels: Tensor,
     mask_features: Tensor,
     priors: Tensor,
-    masks: list[Tensor],
+    masks: list[Masks],
     assignments: list[Assignment],
 ) -> Tensor:
     """Dice loss of the mask of every positive, averaged over the batch.
@@ -97,17 +98,17 @@ def mask_loss(
 
 
 def _dice(
-    kernels: Tensor, priors: Tensor, features: Tensor, masks: Tensor, instances: Tensor
+    kernels: Tensor, priors: Tensor, features: Tensor, masks: Masks, instances: Tensor
 ) -> Tensor:
     """Summed dice loss of the masks of kernels (M, D) on features (8, h, w)."""
 
     def loss(index: Tensor) -> Tensor:
         logits = dynamic_masks(kernels[index], priors[index], features)
-        logits = resize(logits[None], size)[0]  # (m, H', W')
+        logits = resize(logits[None], (h, w))[0]  # (m, H', W')
         return dice_loss(logits, masks[instances[index]], DICE_EPS)
 
-    size = (masks.shape[1], masks.shape[2])
-    return sum_in_chunks(loss, len(instances), masks[0].numel(), masks.device)
+    h, w = masks.shape[1:]
+    return sum_in_chunks(loss, len(instances), max(h * w, features.numel()), masks.device)
 
 
 def _total_quality(assignments: list[Assignment]) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from crispmask.config import DecodeConfig
 from crispmask.models.backbone import Backbone
-from crispmask.models.centres import mask_centres
+from crispmask.models.centres import measure_masks
 from crispmask.models.detections import Detections
 from crispmask.models.interface import Network
 from crispmask.models.mask_targets import masks_subsampled
@@ -112,7 +112,7 @@ class RTMDetIns(Network[RTMDetInsOutputs]):
         """Which prior of each image learns which instance; arguments as (B, A, .)."""
         assignments = []
         for i, (labels, target_boxes, masks) in enumerate(targets.per_image()):
-            centres = mask_centres(masks, target_boxes, targets.mask_stride)
+            _, centres = measure_masks(masks, target_boxes, targets.mask_stride)
             on_image = valid[i].nonzero().flatten()
             found = assign(
                 class_logits[i, on_image],

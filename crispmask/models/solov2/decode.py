@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crispmask.config import DecodeConfig
+from crispmask.models.allocator import return_large_blocks
 from crispmask.models.detections import CHUNK_PIXELS, Detections
 from crispmask.models.solov2.config import STRIDES
 
@@ -41,9 +42,8 @@ def decode_image(
     order = order[: min(int(visible.sum()), config.pre_nms)]
     scores, labels, weights = scores[order], labels[order], weights[order]
 
-    probabilities = _masks(weights, mask_features)  # (N, h, w)
-    binary = (probabilities > config.mask_threshold).flatten(1).float()  # (N, h * w)
-    scores = scores * matrix_nms(binary, areas[order], labels, config.sigma)
+    inside = _inside(weights, mask_features, config.mask_threshold)  # (N, h * w)
+    scores = scores * matrix_nms(inside, areas[order], labels, config.sigma)
     keep = scores >= config.conf
     order = scores.masked_fill(~keep, -1).argsort(descending=True, stable=True)
     order = order[: min(int(keep.sum()), config.max_det)]
@@ -51,7 +51,7 @@ def decode_image(
         scores=scores[order],
         labels=labels[order],
         boxes=None,
-        soft_masks=probabilities[order],
+        soft_masks=_masks(weights[order], mask_features),
         threshold=config.mask_threshold,
         mask_stride=MASK_STRIDE,
     )
@@ -97,6 +97,7 @@ def _measure(weights: Tensor, mask_features: Tensor, threshold: float) -> tuple[
 
     A few candidates at a time: an untrained model has thousands.
     """
+    return_large_blocks()
     h, w = mask_features.shape[1:]
     measured = []
     for chunk in weights.split(max(1, CHUNK_PIXELS // (h * w))):
@@ -108,6 +109,13 @@ def _measure(weights: Tensor, mask_features: Tensor, threshold: float) -> tuple[
     return areas, quality
 
 
+def _inside(weights: Tensor, mask_features: Tensor, threshold: float) -> Tensor:
+    """The pixels (N, h * w), bool, of the masks of kernels (N, D); a few at a time."""
+    h, w = mask_features.shape[1:]
+    chunks = weights.split(max(1, CHUNK_PIXELS // (h * w)))
+    return torch.cat([(_masks(c, mask_features) > threshold).flatten(1) for c in chunks])
+
+
 def matrix_nms(masks: Tensor, areas: Tensor, labels: Tensor, sigma: float) -> Tensor:
     """The factor each score decays by: small where a better instance covers the same pixels.
 
@@ -116,7 +124,7 @@ def matrix_nms(masks: Tensor, areas: Tensor, labels: Tensor, sigma: float) -> Te
     Source: SOLOv2, arXiv:2003.10152, Matrix NMS with the Gaussian decay.
 
     Args:
-        masks: (N, h * w) float, 0 or 1, best score first.
+        masks: (N, h * w) bool, best score first.
         areas: (N,) pixels of each mask.
         labels: (N,).
         sigma: sharpness of the decay.
@@ -126,7 +134,10 @@ def matrix_nms(masks: Tensor, areas: Tensor, labels: Tensor, sigma: float) -> Te
     """
     if len(masks) == 0:
         return areas.new_zeros(0)
-    overlap = masks @ masks.T  # (N, N)
+    overlap = areas.new_zeros(len(masks), len(masks))  # (N, N), counts are exact in float32
+    for part in masks.split(max(1, CHUNK_PIXELS // len(masks)), dim=1):
+        pixels = part.float()
+        overlap += pixels @ pixels.T
     iou = overlap / (areas[:, None] + areas[None] - overlap)
     iou = (iou * (labels[:, None] == labels[None])).triu(diagonal=1)  # (N, N), row i decays j
     covered = iou.max(dim=0).values  # (N,), how much each one is itself covered

@@ -17,6 +17,7 @@ from crispmask.models.losses import (
     sigmoid_focal_loss,
     sum_in_chunks,
 )
+from crispmask.models.mask_targets import Masks
 from crispmask.models.solov2.targets import GridTargets
 
 CLASS_WEIGHT = 1.0
@@ -46,7 +47,7 @@ def class_loss(class_logits: tuple[Tensor, ...], targets: list[list[GridTargets]
 def mask_loss(
     kernels: tuple[Tensor, ...],
     mask_features: Tensor,
-    masks: list[Tensor],
+    masks: list[Masks],
     targets: list[list[GridTargets]],
 ) -> Tensor:
     """Dice loss of the mask of every positive entry, divided by the number of positive cells.
@@ -73,13 +74,13 @@ def mask_loss(
     return MASK_WEIGHT * total / divisor.clamp(min=1)
 
 
-def _dice(weights: Tensor, features: Tensor, masks: Tensor, instances: Tensor) -> Tensor:
+def _dice(weights: Tensor, features: Tensor, masks: Masks, instances: Tensor) -> Tensor:
     """Summed dice loss of the masks of kernels (D, M) on features (D, h, w)."""
 
     def loss(index: Tensor) -> Tensor:
         logits = torch.einsum("dm,dhw->mhw", weights[:, index], features)
-        logits = resize(logits[None], size)[0]  # (m, H', W')
+        logits = resize(logits[None], (h, w))[0]  # (m, H', W')
         return dice_loss(logits, masks[instances[index]], DICE_EPS)
 
-    size = (masks.shape[1], masks.shape[2])
-    return sum_in_chunks(loss, len(instances), masks[0].numel(), masks.device)
+    h, w = masks.shape[1:]
+    return sum_in_chunks(loss, len(instances), max(h * w, features[0].numel()), masks.device)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from crispmask.models.centres import mask_centres
+from crispmask.models.centres import measure_masks
+from crispmask.models.mask_targets import Masks
 from crispmask.types import Size
 
 CENTRE_REGION = 0.2
@@ -36,7 +37,7 @@ class GridTargets:
 def grid_targets(
     labels: Tensor,
     boxes: Tensor,
-    masks: Tensor,
+    masks: Masks,
     mask_stride: int,
     input_size: Size,
     grids: tuple[int, ...],
@@ -61,10 +62,10 @@ def grid_targets(
     """
     sides = boxes[:, 2:] - boxes[:, :2]  # (N, 2)
     sizes = sides.prod(1).sqrt()  # (N,)
-    centres = mask_centres(masks, boxes, mask_stride)  # (N, 2)
+    areas, centres = measure_masks(masks, boxes, mask_stride)  # (N,), (N, 2)
     visible = sizes > 0
     if mask_stride == 1:  # at full resolution an empty mask means there is nothing to see
-        visible = visible & masks.flatten(1).any(1)
+        visible = visible & (areas > 0)
     targets = []
     for num_cells, (low, high) in zip(grids, scale_ranges, strict=True):
         chosen = (visible & (sizes >= low) & (sizes <= high)).nonzero().flatten()  # (n,)
