@@ -83,7 +83,7 @@ class Guard:
                 "images": batch.images.cpu(),
                 "labels": targets.labels.cpu(),
                 "boxes": targets.boxes.cpu(),
-                "masks": targets.masks.cpu(),
+                "masks": targets.masks[:].cpu(),  # as bool, also if they were packed
                 "counts": targets.counts,
                 "indices": batch.indices,
             },
