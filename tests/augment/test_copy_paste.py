@@ -58,7 +58,7 @@ def test_pasted_pixels_are_the_mirrored_ones_under_the_mask() -> None:
     st.integers(0, 1000),
     st.tuples(st.integers(S // 2, 3 * S // 2), st.integers(S // 2, 3 * S // 2)),
     st.sampled_from([0.0, 15.0, -70.0]),
-    st.sampled_from([0.5, 0.9, 1.4]),
+    st.sampled_from([0.53, 0.9, 1.4]),  # at 0.5 whole edges run through pixel centres
     st.sampled_from([(0.0, 0.0), (1e-3, -1e-3)]),
 )
 @settings(max_examples=30, deadline=None)
