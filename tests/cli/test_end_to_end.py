@@ -41,7 +41,9 @@ def pycocotools_map(truth_file: str, predictions_file: str, kind: str) -> float:
 def test_from_data_to_metrics(architecture: str, data: Path) -> None:
     train = ["train", f"data={data}", f"architecture={architecture}", "model=tiny", *TRAIN]
     # A fast average of the weights, so that something is found after four epochs.
-    assert main([*train, "epochs=4", "lr=0.01", "ema_tau=5", "work_dir=run"]) == 0
+    assert (
+        main([*train, "epochs=4", "optimizer=adamw", "lr=0.003", "ema_tau=5", "work_dir=run"]) == 0
+    )
     best = "run/weights/best.pt"
 
     assert main(["val", f"weights={best}", f"data={data}", "out=val", "workers=0"]) == 0
