@@ -168,9 +168,9 @@ class Memory:
             import torch
 
             return torch.cuda.max_memory_allocated() / 2**20 - self._start
-        import resource
-
-        kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        # Not ru_maxrss: a process inherits that of the one that started it.
+        status = Path("/proc/self/status").read_text()
+        kib = int(status.split("VmHWM:")[1].split()[0])
         return max(kib / 2**10, self._highest) - self._start
 
     def _used(self) -> float:

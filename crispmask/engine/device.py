@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -103,6 +105,9 @@ def peak_memory_mb(device: torch.device) -> float:
         return 0.0  # the standard library cannot tell there
     import resource
 
+    with suppress(OSError, IndexError):  # Linux: what getrusage says there may be its parent's
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB here
 

@@ -87,8 +87,8 @@ def write_file(path: Path, content: Mapping[str, Any]) -> None:
         try:
             with partial.open("wb") as file:  # by name torch hides why it cannot be written
                 torch.save(content, file)
-        except RuntimeError as error:  # of its closing, over the reason
-            raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
+        except RuntimeError as error:  # of its closing, over a full disk or Ctrl-C
+            raise (error.__context__ or error) from None
 
 
 def check_own(path: Path, content: Mapping[str, Any]) -> None:

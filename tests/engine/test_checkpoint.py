@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,6 +38,20 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         write_file(path, {})
     assert load_checkpoint(path)["version"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_an_interruption_within_torch_stays_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # torch raises an error of its own when it closes the file it was interrupted in.
+    class Interrupting(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise KeyboardInterrupt
+
+    original = torch.save
+    monkeypatch.setattr(torch, "save", lambda content, file: original(content, Interrupting()))
+    with pytest.raises(KeyboardInterrupt):
+        write_file(tmp_path / "last.pt", _content())
 
 
 class _Foreign:
