@@ -18,8 +18,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 if TYPE_CHECKING:
     from crispmask.api import train
+    from crispmask.loading import load
     from crispmask.models.table import list_models
-    from crispmask.predict import build, load
+    from crispmask.predict import build
     from crispmask.types import Instances
 
 __all__ = ["Instances", "__version__", "build", "list_models", "load", "train"]
@@ -28,7 +29,7 @@ _HOMES = {
     "Instances": "crispmask.types",
     "build": "crispmask.predict",
     "list_models": "crispmask.models.table",
-    "load": "crispmask.predict",
+    "load": "crispmask.loading",
     "train": "crispmask.api",
 }
 

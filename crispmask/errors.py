@@ -23,5 +23,9 @@ class OutputError(CrispmaskError):
     """A file that cannot be written: a full disk, a folder without permission."""
 
 
+class ExportError(CrispmaskError):
+    """An export that cannot be made, or that does not give the results of PyTorch."""
+
+
 class SourceError(CrispmaskError):
     """Something to predict on that cannot be read."""

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from crispmask.data.coco import coco_ground_truth, write_json_atomic
 from crispmask.data.dataset import ValDataset
+from crispmask.data.index import DatasetIndex
 from crispmask.data.loader import val_loader
 from crispmask.data.scan import build_index
 from crispmask.data.spec import read_spec
 from crispmask.engine.device import usable_workers
-from crispmask.engine.evaluate import evaluate
+from crispmask.engine.evaluate import Evaluation, evaluate
 from crispmask.errors import DatasetError
-from crispmask.metrics.coco import CocoMetrics
+from crispmask.loading import load
+from crispmask.metrics.coco import CocoMetrics, evaluate_coco
 from crispmask.models.download import Store
-from crispmask.predict import load
+from crispmask.predict import Model
+from crispmask.runtime.model import GraphModel
+
+log = logging.getLogger(__name__)
 
 Split = Literal["train", "val", "test"]
+
+LOW_CONF = 0.001
+"""Lowest score of an instance that metrics are computed from."""
 
 
 def validate(
@@ -38,7 +47,7 @@ def validate(
     """COCO mask and box metrics at the size of the image files.
 
     Args:
-        weights: a checkpoint, or `coco`.
+        weights: a checkpoint, an exported .onnx or .xml, or `coco`.
         data: path to data.yaml; its class names must be those of the checkpoint.
         imgsz: longest side of the input, pixels; None takes what the model was trained with.
         split: which images of the dataset.
@@ -66,24 +75,54 @@ def validate(
             f"{len(loaded.names)}: {', '.join(loaded.names)}"
         )
     index = build_index(paths, len(spec.names), workers=None if workers else 0)
-    batches = val_loader(
-        ValDataset(index, imgsz or loaded.imgsz),
-        batch=batch,
-        workers=usable_workers(workers),
-        mask_stride=loaded.spec.mask_stride,
-        pad_value=loaded.network.pad_value,
-    )
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)  # now: a wrong folder is told before the work
-    evaluation = evaluate(
-        loaded.network,
-        batches,
-        spec.names,
-        coco_ground_truth(index, spec.names),
-        loaded.network.presets["val"],
-        on_batch=lambda num_images: on_batch(num_images, len(index)),
-    )
+    truth = coco_ground_truth(index, spec.names)
+    if isinstance(loaded, Model):
+        batches = val_loader(
+            ValDataset(index, imgsz or loaded.imgsz),
+            batch=batch,
+            workers=usable_workers(workers),
+            mask_stride=loaded.spec.mask_stride,
+            pad_value=loaded.network.pad_value,
+        )
+        evaluation = evaluate(
+            loaded.network,
+            batches,
+            spec.names,
+            truth,
+            loaded.network.presets["val"],
+            on_batch=lambda num_images: on_batch(num_images, len(index)),
+        )
+    else:
+        evaluation = _evaluate_graph(
+            loaded, index, imgsz, spec.names, truth, lambda: on_batch(1, len(index))
+        )
     if out is not None:
         write_json_atomic(Path(out) / "metrics.json", evaluation.metrics.to_json())
         write_json_atomic(Path(out) / "predictions.json", evaluation.predictions)
     return evaluation.metrics
+
+
+def _evaluate_graph(
+    model: GraphModel,
+    index: DatasetIndex,
+    imgsz: int | None,
+    names: tuple[str, ...],
+    ground_truth: Mapping[str, Any],
+    on_image: Callable[[], None],
+) -> Evaluation:
+    """What an exported model finds, image after image, and its metrics."""
+    if model.info.conf > LOW_CONF:
+        log.warning(
+            "%s finds only scores from %g: for the metrics of the checkpoint export it with "
+            "--conf %g",
+            model.path,
+            model.info.conf,
+            LOW_CONF,
+        )
+    predictions = []
+    for i in range(len(index)):
+        predictions += model.predict(index.path(i), imgsz=imgsz)[0].to_coco(i + 1)
+        on_image()
+    return Evaluation(evaluate_coco(ground_truth, predictions, names), predictions)

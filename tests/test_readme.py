@@ -20,6 +20,7 @@ from crispmask.cli.predict import PredictConfig
 from crispmask.cli.sample import SampleConfig
 from crispmask.cli.val import ValConfig
 from crispmask.config import AugmentConfig, TrainConfig
+from crispmask.export.config import ExportConfig
 from crispmask.models.table import list_models
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +34,7 @@ CONFIGS = {
     "check": CheckConfig,
     "convert": ConvertConfig,
     "models": ModelsConfig,
+    "export": ExportConfig,
     "sample": SampleConfig,
 }
 

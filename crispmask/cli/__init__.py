@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "train a model on a YOLO-format dataset",
     "val": "COCO mask and box metrics of a checkpoint, at native resolution",
     "predict": "draw the instances found in images, folders, globs, lists or videos",
+    "export": "write a graph that ends in final boxes, scores, labels and masks",
     "check": "report every problem of a dataset, and write a repaired copy",
     "convert": "a YOLO-format dataset to COCO files, or back",
     "models": "the table of models",
@@ -59,6 +60,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "crispmask") -> int:
         if error.filename is None:  # nothing the user named: a fault of ours
             raise
         return _fail(f"{error.filename}: {error.strerror}", show_traceback)
+    except ModuleNotFoundError as error:
+        package = (error.name or "crispmask").split(".")[0].replace("_", "-")
+        if package == "crispmask":
+            raise
+        message = f"this needs {package}, which is not installed: pip install {package}"
+        return _fail(message, show_traceback)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -88,6 +95,8 @@ def find_command(name: str) -> Command:
             from crispmask.cli.val import val as command
         case "predict":
             from crispmask.cli.predict import predict as command
+        case "export":
+            from crispmask.cli.export import export as command
         case "check":
             from crispmask.cli.check import check as command
         case "convert":

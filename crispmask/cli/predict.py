@@ -18,6 +18,7 @@ from crispmask.cli.sources import Video, find_sources, is_video
 from crispmask.cli.writer import ResultWriter
 from crispmask.data.images import read_image
 from crispmask.errors import ConfigError, DatasetError, SourceError
+from crispmask.loading import is_graph, load
 from crispmask.types import Instances
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from crispmask.predict import Model
+    from crispmask.runtime import OnnxModel, OpenVinoModel
+
+    AnyModel = Model | OnnxModel | OpenVinoModel
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class PredictConfig:
     """Finds the instances in images and videos and draws them."""
 
     weights: str
-    """Path of a checkpoint, or coco with --architecture and --model."""
+    """Path of a checkpoint or an exported .onnx or .xml; or coco, with architecture and model."""
     source: str
     """An image, a video, a folder, a glob pattern in quotes, or a .txt list of paths."""
     conf: float = 0.25
@@ -70,18 +74,8 @@ def predict(argv: Sequence[str], prog: str) -> int:
         Exit code: 0 done, 1 some sources could not be read.
     """
     config = parse(PredictConfig, argv, prog)
-    from crispmask.models.download import Store
-    from crispmask.predict import load  # torch takes seconds: not before the flags are right
-
     sources = find_sources(config.source)
-    with show_progress() as progress:
-        model = load(
-            config.weights,
-            config.architecture or None,
-            config.model or None,
-            torch_device(config.device),
-            Store(on_progress=report_downloads(progress)),
-        )
+    model = _load(config)
     out = free_folder(Path("runs/predict")) if config.out == "auto" else Path(config.out)
     writer = ResultWriter(out, save_txt=config.save_txt, save_json=config.save_json)
     num_failed = 0
@@ -102,7 +96,24 @@ def predict(argv: Sequence[str], prog: str) -> int:
     return 1 if num_failed else 0
 
 
-def _predict_source(model: Model, path: Path, config: PredictConfig, writer: ResultWriter) -> str:
+def _load(config: PredictConfig) -> AnyModel:
+    if is_graph(config.weights):
+        return load(config.weights, device=config.device)
+    from crispmask.models.download import Store  # torch takes seconds
+
+    with show_progress() as progress:
+        return load(
+            config.weights,
+            config.architecture or None,
+            config.model or None,
+            torch_device(config.device),
+            Store(on_progress=report_downloads(progress)),
+        )
+
+
+def _predict_source(
+    model: AnyModel, path: Path, config: PredictConfig, writer: ResultWriter
+) -> str:
     """Handles one file; returns what was found in words."""
     if not is_video(path):
         image = read_image(path)
@@ -122,7 +133,7 @@ def _predict_source(model: Model, path: Path, config: PredictConfig, writer: Res
     return f"{num_frames} frames, {_in_words(counts)}"
 
 
-def _predict_image(model: Model, image: NDArray[uint8], config: PredictConfig) -> Instances:
+def _predict_image(model: AnyModel, image: NDArray[uint8], config: PredictConfig) -> Instances:
     imgsz = None if config.imgsz == "auto" else config.imgsz
     return model.predict([image], conf=config.conf, imgsz=imgsz, max_det=config.max_det)[0]
 

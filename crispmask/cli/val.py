@@ -15,6 +15,7 @@ from crispmask.cli.device import torch_device
 from crispmask.cli.folders import free_folder
 from crispmask.cli.progress import report_downloads, show_progress
 from crispmask.errors import ConfigError
+from crispmask.loading import is_graph
 
 if TYPE_CHECKING:
     from crispmask.metrics.coco import CocoMetrics
@@ -25,7 +26,7 @@ class ValConfig:
     """COCO mask and box metrics of a checkpoint, at the native resolution of the images."""
 
     weights: str
-    """Path of a checkpoint, or coco with --architecture and --model."""
+    """Path of a checkpoint or an exported .onnx or .xml; or coco, with architecture and model."""
     data: str
     """Path to data.yaml."""
     imgsz: int | Literal["auto"] = "auto"
@@ -71,7 +72,7 @@ def val(argv: Sequence[str], prog: str) -> int:
             out=out,
             batch=config.batch,
             workers=config.workers,
-            device=torch_device(config.device),
+            device=config.device if is_graph(config.weights) else torch_device(config.device),
             architecture=config.architecture or None,
             model=config.model or None,
             store=Store(on_progress=report_downloads(progress)),

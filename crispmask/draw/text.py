@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,13 +21,15 @@ _OVERSAMPLING = 4
 @cache
 def load_font(pixels: int) -> FreeTypeFont | ImageFont:
     """A font with letters of most alphabets, `pixels` high."""
-    # OpenCV's own letters are thin strokes and know no umlauts. Matplotlib ships DejaVu Sans.
-    import matplotlib
+    # OpenCV's own letters are thin strokes and know no umlauts. Matplotlib ships DejaVu Sans; where
+    # only exported models are run it may be missing, and Pillow's own font has to do.
     from PIL import ImageFont
 
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    if path.is_file():
-        return ImageFont.truetype(str(path), pixels)
+    package = find_spec("matplotlib")
+    for folder in (package.submodule_search_locations or ()) if package else ():
+        path = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+        if path.is_file():
+            return ImageFont.truetype(str(path), pixels)
     return ImageFont.load_default(pixels)
 
 

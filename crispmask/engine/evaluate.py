@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from crispmask.config import DecodeConfig
+from crispmask.geometry.boxes import masks_to_boxes
 from crispmask.geometry.rle import encode_masks
 from crispmask.metrics.coco import CocoMetrics, evaluate_coco
 from crispmask.models.detections import (
     Detections,
-    masks_to_boxes,
     paste_masks,
     scale_boxes,
 )

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
+from crispmask.geometry.boxes import masks_to_boxes
 from crispmask.models.allocator import return_large_blocks
 from crispmask.types import Instances, Size
 
@@ -85,16 +85,6 @@ def scale_boxes(boxes: Tensor, from_size: Size, to_size: Size) -> Tensor:
     scale = boxes.new_tensor([width / w, height / h, width / w, height / h])
     limit = boxes.new_tensor([width, height, width, height])
     return torch.minimum((boxes * scale).clamp(min=0), limit)
-
-
-def masks_to_boxes(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The boxes (N, 4) around bool masks (N, H, W); zeros where a mask is empty."""
-    boxes = np.zeros((len(masks), 4), dtype=np.float32)
-    for box, mask in zip(boxes, masks, strict=True):
-        columns, rows = np.flatnonzero(np.any(mask, axis=0)), np.flatnonzero(np.any(mask, axis=1))
-        if len(rows):
-            box[:] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-    return boxes
 
 
 def to_instances(

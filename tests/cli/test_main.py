@@ -56,7 +56,7 @@ def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert (code, out) == (2, "")
     assert err == (
         "error: unknown command 'trian', not one of "
-        "train, val, predict, check, convert, models, sample; did you mean train?\n"
+        "train, val, predict, export, check, convert, models, sample; did you mean train?\n"
     )
 
 

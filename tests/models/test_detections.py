@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from crispmask.geometry.boxes import masks_to_boxes
 from crispmask.models import detections
-from crispmask.models.detections import Detections, masks_to_boxes, paste_masks, scale_boxes
+from crispmask.models.detections import Detections, paste_masks, scale_boxes
 
 
 def make_detections(num: int, h: int = 8, w: int = 12, stride: int = 4) -> Detections:

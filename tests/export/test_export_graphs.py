@@ -1,0 +1,116 @@
+"""Exported graphs find what PyTorch finds, with torch and without."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import crispmask
+from crispmask.cli import main
+from crispmask.data.scenes import draw_sample
+from crispmask.export.compare import FULL, compare
+
+SMALLEST = [("solov2", "nano"), ("rtmdet-ins", "tiny")]
+NAMES = ("große Schraube", "螺母", "nut")
+CONF = "0.001"  # an untrained network finds things, but believes in none
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+
+def checkpoint(architecture: str, model: str, folder: Path) -> Path:
+    torch.manual_seed(0)
+    built = crispmask.build(architecture, model, num_classes=3, imgsz=96, names=NAMES)
+    path = folder / f"{architecture}.pt"
+    built.save(path)
+    return path
+
+
+@pytest.mark.parametrize(("architecture", "model"), SMALLEST)
+@pytest.mark.parametrize("flags", [(), ("--dynamic",), ("--fixed-rows", "--input", "float")])
+def test_an_onnx_file_finds_the_same(
+    architecture: str, model: str, flags: tuple[str, ...], tmp_path: Path, capsys
+) -> None:
+    pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
+    path = checkpoint(architecture, model, tmp_path)
+    words = ["export", "--weights", str(path), "--conf", CONF, "--max-det", "20", *flags]
+    assert main(words) == 0, capsys.readouterr().err
+    assert "100.0% equal" in capsys.readouterr().out
+    assert not list(tmp_path.glob(".*"))
+
+    graph = crispmask.load(path.with_suffix(".onnx"))
+    assert graph.names == NAMES
+    original = crispmask.load(path)
+    images = [draw_sample(140, 0, "val", 0).image[:100], draw_sample(96, 0, "val", 1).image]
+    expected = original.predict(images, conf=float(CONF), max_det=20, imgsz=(96, 96))
+    found = graph.predict(images, imgsz=(96, 96))
+    assert [x.masks.shape[1:] for x in found] == [image.shape[:2] for image in images]
+    compared = compare(zip(expected, found, strict=True), float(CONF), 20, FULL)
+    assert compared.num_expected >= 2
+    assert compared.agrees, compared.in_words()
+    assert graph.predict(images, conf=1.0)[0].masks.shape == (0, *images[0].shape[:2])
+
+
+def test_runs_without_torch(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
+    path = checkpoint("rtmdet-ins", "tiny", tmp_path)
+    assert main(["export", "--weights", str(path), "--conf", CONF, "--max-det", "5"]) == 0
+    image = draw_sample(96, 0, "val", 0).image
+    np.save(tmp_path / "image.npy", image)
+    script = (
+        "import sys\n"
+        "class Block:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('torch', 'torchvision', 'timm', 'matplotlib'):\n"
+        "            raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, Block())\n"
+        "import numpy as np\n"
+        "from crispmask.runtime import OnnxModel\n"
+        "found = OnnxModel(sys.argv[1]).predict(np.load(sys.argv[2]))[0]\n"
+        "print(len(found), found.masks.shape)\n"
+    )
+    words = [
+        sys.executable,
+        "-c",
+        script,
+        str(path.with_suffix(".onnx")),
+        str(tmp_path / "image.npy"),
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "5 (5, 96, 96)"
+
+
+@pytest.mark.parametrize(("architecture", "model"), SMALLEST)
+def test_a_torch_export_package(architecture: str, model: str, tmp_path: Path, capsys) -> None:
+    path = checkpoint(architecture, model, tmp_path)
+    words = ["export", "--weights", str(path), "--format", "torch-export", "--conf", CONF]
+    assert main(words) == 0, capsys.readouterr().err
+    assert "100.0% equal" in capsys.readouterr().out
+    assert path.with_suffix(".pt2").is_file()
+
+
+def test_an_export_that_differs_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    path = checkpoint("rtmdet-ins", "tiny", tmp_path)
+    monkeypatch.setattr("crispmask.export.run.HALF", FULL)
+    original = torch.export.load
+
+    def other(file: Path):
+        program = original(file)
+        for name, tensor in program.state_dict.items():
+            if "class_logits" in name:
+                tensor.data += 0.5
+        return program
+
+    monkeypatch.setattr("torch.export.load", other)
+    words = ["export", "--weights", str(path), "--format", "torch-export", "--conf", CONF]
+    assert main(words) == 2
+    assert "was not written, its results are not those of PyTorch" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["rtmdet-ins.pt"]
