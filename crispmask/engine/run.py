@@ -79,6 +79,7 @@ def start_run(
         config.momentum,
         config.backbone_lr,
         config.layer_decay,
+        fused=settings.device == "cpu",  # a gradient scaler would leave clipping to it
     )
     ema = Ema(network, config.ema_decay, config.ema_tau)
     fabric.to_device(ema.network)

@@ -52,3 +52,18 @@ def test_set_lr_reaches_all_groups() -> None:
     optimizer = SGD([{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)]}], lr=1.0)
     set_lr(optimizer, 0.25)
     assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_fused_steps_are_the_same_steps(name: str) -> None:
+    networks = [ToyNetwork(), ToyNetwork()]
+    networks[1].load_state_dict(networks[0].state_dict())
+    for network, fused in zip(networks, (False, True), strict=True):
+        optimizer = build_optimizer(network, name, 0.01, 0.05, 0.9, fused=fused)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(5):
+            for p in network.parameters():
+                p.grad = torch.randn(p.shape, generator=generator)
+            optimizer.step()
+    for a, b in zip(*(network.parameters() for network in networks), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
