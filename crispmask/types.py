@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from crispmask.geometry.mask_runs import MaskRuns
     from crispmask.geometry.packed import PackedMasks
 
 Part = NDArray[np.float32]
@@ -126,7 +127,27 @@ class Batch:
         return replace(self, images=self.images.pin_memory(), targets=self.targets.pin_memory())
 
 
-@dataclass(frozen=True, slots=True)
+class _Masks:
+    """The field `masks` of `Instances`: an array, made at its first use where runs were given."""
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> _Masks: ...
+    @overload
+    def __get__(self, owner: Instances, kind: type) -> NDArray[np.bool_]: ...
+    def __get__(self, owner: Instances | None, kind: type) -> _Masks | NDArray[np.bool_]:
+        if owner is None:
+            raise AttributeError("masks")  # a field without a default
+        masks = owner.__dict__["_masks"]
+        if not isinstance(masks, np.ndarray):
+            masks = masks.dense()
+            owner.__dict__["_masks"] = masks
+        return masks
+
+    def __set__(self, owner: Instances, masks: NDArray[np.bool_] | MaskRuns) -> None:
+        owner.__dict__["_masks"] = owner.__dict__["stored_masks"] = masks
+
+
+@dataclass(frozen=True)
 class Instances:
     """Instances found in one image, best score first.
 
@@ -134,15 +155,27 @@ class Instances:
         scores: (N,) float32, descending.
         labels: (N,) int64, class indices from 0.
         boxes: (N, 4) float32 xyxy, pixels of the image.
-        masks: (N, H, W) bool at the size of the image.
+        masks: (N, H, W) bool at the size of the image. Of a large image they are kept as runs,
+            and this array is made when it is asked for; the methods do without it.
         names: class names by label.
     """
 
     scores: NDArray[np.float32]
     labels: NDArray[np.int64]
     boxes: NDArray[np.float32]
-    masks: NDArray[np.bool_]
+    masks: _Masks = _Masks()  # a descriptor, not a default
     names: tuple[str, ...] = field(default=())
+
+    @property
+    def compact_masks(self) -> NDArray[np.bool_] | MaskRuns:
+        """The masks as they are kept: the array, or the runs of a large image."""
+        return self.__dict__["stored_masks"]
+
+    @property
+    def size(self) -> Size:
+        """(height, width) of the image."""
+        _, height, width = self.compact_masks.shape
+        return height, width
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -156,7 +189,7 @@ class Instances:
             scores=self.scores[index],
             labels=self.labels[index],
             boxes=self.boxes[index],
-            masks=self.masks[index],
+            masks=self.compact_masks[index],
         )
 
     def __iter__(self) -> Iterator[Instances]:
@@ -164,21 +197,26 @@ class Instances:
 
     def polygons(self) -> Polygons:
         """The outlines of each mask along pixel edges; rasterised they give the mask again."""
-        from crispmask.geometry.outline import mask_to_parts
+        from crispmask.geometry.outline import outlines
 
-        return tuple(mask_to_parts(mask) for mask in self.masks)
+        return outlines(self.compact_masks)
 
     def plot(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A copy of `image` (H, W, 3) uint8 RGB with masks, boxes and labels drawn on it."""
         from crispmask.draw import draw_instances
 
         return draw_instances(
-            image, self.masks, self.labels, names=self.names, scores=self.scores, boxes=self.boxes
+            image,
+            self.compact_masks,
+            self.labels,
+            names=self.names,
+            scores=self.scores,
+            boxes=self.boxes,
         )
 
     def to_coco(self, image_id: int = 0) -> list[dict[str, Any]]:
         """Rows of a COCO results file: category ids from 1, masks as compressed RLE."""
-        from crispmask.geometry.rle import encode_masks
+        from crispmask.geometry.mask_runs import coco_rles
 
         return [
             {
@@ -189,7 +227,7 @@ class Instances:
                 "segmentation": rle,
             }
             for score, label, (x1, y1, x2, y2), rle in zip(
-                self.scores, self.labels, self.boxes, encode_masks(self.masks), strict=True
+                self.scores, self.labels, self.boxes, coco_rles(self.compact_masks), strict=True
             )
         ]
 

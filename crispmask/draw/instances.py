@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from crispmask.draw.outline import outline_coverage
 from crispmask.draw.palette import Colour, class_colour
-from crispmask.draw.tags import Rectangle, place_tag
+from crispmask.draw.tags import place_tag
 from crispmask.draw.text import render_tag, shorten, text_width
+from crispmask.geometry.mask_runs import MaskRuns, Rectangle, mask_area, mask_crop, mask_extent
 
 _FILL_OPACITY = 0.42
 _BOX_OPACITY = 0.75
@@ -21,7 +22,7 @@ _SMALLEST_TEXT = 9
 
 def draw_instances(
     image: NDArray[np.uint8],
-    masks: NDArray[np.bool_],
+    masks: NDArray[np.bool_] | MaskRuns,
     labels: NDArray[np.integer],
     names: Sequence[str] = (),
     scores: NDArray[np.floating] | None = None,
@@ -34,7 +35,7 @@ def draw_instances(
 
     Args:
         image: (H, W, 3) RGB.
-        masks: (N, H, W).
+        masks: (N, H, W), or their runs.
         labels: (N,) class indices.
         names: class names; a label beyond them is written as a number.
         scores: (N,) in [0, 1].
@@ -46,13 +47,14 @@ def draw_instances(
     canvas = np.ascontiguousarray(image).copy()
     if not len(masks) or not image.size:
         return canvas
-    extents = [_extent(mask) for mask in masks]
+    extents = [mask_extent(masks, i) for i in range(len(masks))]
     line = max(1, round(max(image.shape[:2]) / 480))
-    areas = masks.sum(axis=(1, 2))
-    for i in np.argsort(-areas, kind="stable"):
+    areas = np.array([mask_area(masks, i) for i in range(len(masks))])
+    for i in np.argsort(-areas, kind="stable").tolist():
         extent = extents[i]
         if extent is not None:
-            _draw_mask(canvas, masks[i], extent, class_colour(int(labels[i])), line)
+            crop = mask_crop(masks, i, extent)
+            _draw_mask(canvas, crop, extent, class_colour(int(labels[i])), line)
     if boxes is not None:
         for label, box in zip(labels, boxes, strict=True):
             _draw_box(canvas, box, class_colour(int(label)), line)
@@ -68,12 +70,11 @@ def _draw_mask(
     colour: Colour,
     line: int,
 ) -> None:
-    """Fills and outlines a mask on the canvas, looking only at its extent and the line around."""
-    x1, y1, x2, y2 = extent
-    margin = line + 3
-    rows = slice(max(y1 - margin, 0), y2 + margin)
-    columns = slice(max(x1 - margin, 0), x2 + margin)
-    view, part = canvas[rows, columns], mask[rows, columns]
+    """Fills and outlines a mask on the canvas, which is the part of it inside its extent."""
+    (x1, y1, x2, y2), margin = extent, line + 3
+    view, (left, top) = _around(canvas, extent, margin)
+    part = np.zeros(view.shape[:2], dtype=np.bool_)
+    part[y1 - top : y2 - top, x1 - left : x2 - left] = mask
     solid = np.empty_like(view)
     solid[:] = colour
     filled = cv2.addWeighted(view, 1 - _FILL_OPACITY, solid, _FILL_OPACITY, 0)
@@ -98,11 +99,21 @@ def _draw_box(
     canvas: NDArray[np.uint8], box: NDArray[np.floating], colour: Colour, line: int
 ) -> None:
     x1, y1, x2, y2 = _whole(box)
-    edge = np.zeros(canvas.shape[:2], dtype=np.uint8)
+    view, (left, top) = _around(canvas, (x1, y1, x2, y2), line)
+    edge = np.zeros(view.shape[:2], dtype=np.uint8)
     # Pixels are half a line inside the box: at the border of the image they stay visible.
-    corner = (max(x1, x2 - 1), max(y1, y2 - 1))
-    cv2.rectangle(edge, (x1, y1), corner, 255, max(1, line // 2))
-    _blend(canvas, edge, colour, _BOX_OPACITY)
+    corner = (max(x1, x2 - 1) - left, max(y1, y2 - 1) - top)
+    cv2.rectangle(edge, (x1 - left, y1 - top), corner, 255, max(1, line // 2))
+    _blend(view, edge, colour, _BOX_OPACITY)
+
+
+def _around(
+    canvas: NDArray[np.uint8], box: Rectangle, margin: int
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """The part of a canvas around a box, and the x and y of its corner."""
+    x1, y1, x2, y2 = box
+    left, top = max(x1 - margin, 0), max(y1 - margin, 0)
+    return canvas[top : max(y2 + margin, 0), left : max(x2 + margin, 0)], (left, top)
 
 
 def _draw_tags(
@@ -129,14 +140,6 @@ def _draw_tags(
         view = canvas[place[1] : place[3], place[0] : place[2]]
         view[:] = np.round(view + (tag.astype(np.float32) - view) * alpha).astype(np.uint8)
         taken.append(place)
-
-
-def _extent(mask: NDArray[np.bool_]) -> Rectangle | None:
-    """The box around the pixels of a mask; None without any."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return None
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _whole(box: NDArray[np.floating]) -> Rectangle:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from crispmask.geometry.mask_runs import Rectangle
 from crispmask.types import Size
-
-Rectangle = tuple[int, int, int, int]
-"""x1, y1, x2, y2 in whole pixels."""
 
 
 def place_tag(

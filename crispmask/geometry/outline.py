@@ -5,7 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from crispmask.types import Part
+from crispmask.geometry.mask_runs import MaskRuns, mask_crop, mask_extent
+from crispmask.types import Part, Polygons
+
+
+def outlines(masks: NDArray[np.bool_] | MaskRuns) -> Polygons:
+    """`mask_to_parts` of each mask (H, W), in image pixels."""
+    found: list[tuple[Part, ...]] = []
+    for i in range(len(masks)):
+        box = mask_extent(masks, i)
+        if box is None:
+            found.append(())
+            continue
+        corner = np.array(box[:2], dtype=np.float32)
+        found.append(tuple(p + corner for p in mask_to_parts(mask_crop(masks, i, box))))
+    return tuple(found)
 
 
 def mask_to_parts(mask: NDArray[np.bool_]) -> tuple[Part, ...]:

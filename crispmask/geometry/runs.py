@@ -1,4 +1,4 @@
-"""Reading run-length encoded masks as COCO files hold them.
+"""Run-length encoded masks as COCO files hold them.
 
 Lengths of runs alternate, first of pixels outside, column after column. They are a list, or text:
 each number in groups of five bits, lowest first, one character from "0" on per group, whose
@@ -39,6 +39,22 @@ def read_runs(text: str) -> list[int]:
     if shift:
         raise ValueError("the compressed mask is cut")
     return runs
+
+
+def write_runs(runs: Sequence[int] | NDArray[np.int64]) -> str:
+    """The compressed text of these lengths, the inverse of `read_runs`."""
+    lengths = np.asarray(runs, dtype=np.int64)
+    x = lengths.copy()
+    x[3:] -= lengths[1:-2]
+    columns, more = [], np.ones(len(x), dtype=np.bool_)
+    while more.any():
+        group = x & 31
+        x >>= 5
+        unfinished = np.where(group & 16, x != -1, x != 0)
+        columns.append(np.where(more, group + 48 + (unfinished << 5), 0))
+        more &= unfinished
+    characters = np.stack(columns, axis=1).ravel() if columns else np.zeros(0, dtype=np.int64)
+    return characters[characters > 0].astype(np.uint8).tobytes().decode("ascii")
 
 
 def mask_of_runs(runs: Sequence[int], size: Size) -> NDArray[np.bool_]:

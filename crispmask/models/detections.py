@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crispmask.geometry.boxes import masks_to_boxes
+from crispmask.geometry.mask_runs import collect_masks
 from crispmask.models.allocator import return_large_blocks
 from crispmask.types import Instances, Size
 
@@ -98,11 +99,8 @@ def to_instances(
         original_size: (height, width) of the image file.
         names: class names by label.
     """
-    masks = np.zeros((len(found), *original_size), dtype=np.bool_)
-    start = 0
-    for chunk in paste_masks(found, valid_size, original_size):
-        masks[start : start + len(chunk)] = chunk.cpu().numpy()
-        start += len(chunk)
+    chunks = (chunk.cpu().numpy() for chunk in paste_masks(found, valid_size, original_size))
+    masks = collect_masks(chunks, len(found), original_size)
     if found.boxes is None:
         boxes = masks_to_boxes(masks)
     else:

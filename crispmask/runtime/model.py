@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from crispmask.errors import ConfigError, SourceError
 from crispmask.geometry.boxes import masks_to_boxes
 from crispmask.geometry.letterbox import fit_size, pad_image, resize_image, round_up
+from crispmask.geometry.mask_runs import collect_masks
 from crispmask.runtime.info import GraphInfo
 from crispmask.types import Instances, Size
 
@@ -114,9 +115,9 @@ class GraphModel(ABC):
             yield row, valid, (image.shape[0], image.shape[1])
 
     def _to_instances(self, row: Row, valid: Size, original: Size) -> Instances:
-        masks = paste_masks(
-            row["soft_masks"], valid, original, self.info.mask_threshold, self.info.mask_stride
-        )
+        soft_masks, info = row["soft_masks"], self.info
+        chunks = paste_masks(soft_masks, valid, original, info.mask_threshold, info.mask_stride)
+        masks = collect_masks(chunks, len(soft_masks), original)
         if self.info.mask_boxes:
             boxes = masks_to_boxes(masks)
         else:
@@ -172,8 +173,8 @@ def prepare(image: Image, frame: int | Size, info: GraphInfo) -> tuple[NDArray[A
 
 def paste_masks(
     soft_masks: NDArray[Any], valid: Size, original: Size, threshold: float, stride: int
-) -> NDArray[np.bool_]:
-    """Masks (N, H, W) at the size of the image file, one instance at a time.
+) -> Iterator[NDArray[np.bool_]]:
+    """Yields the masks (1, H, W) at the size of the image file.
 
     Enlarges to the input, cuts the padding off and resizes to the file, bilinear, as
     `crispmask.models.detections.paste_masks` does.
@@ -185,15 +186,13 @@ def paste_masks(
         threshold: a soft mask above it is inside the instance.
         stride: input pixels per mask pixel.
     """
-    masks = np.zeros((len(soft_masks), *original), dtype=np.bool_)
-    for mask, soft in zip(masks, soft_masks, strict=True):
+    for soft in soft_masks:
         h, w = soft.shape
         x = cv2.resize(soft.astype(np.float32), (w * stride, h * stride))
         x = x[: valid[0], : valid[1]]
         if original != valid:
             x = cv2.resize(x, (original[1], original[0]))
-        np.greater(x, threshold, out=mask)
-    return masks
+        yield (x > threshold)[None]
 
 
 def _read(source: Source) -> Image:
