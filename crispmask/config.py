@@ -149,12 +149,18 @@ class TrainConfig:
     """Weight decay, not on norms and biases; auto: 0.0005 with sgd, 0.05 with adamw."""
     momentum: float = 0.937
     """Momentum of SGD."""
+    nesterov: bool = False
+    """Let SGD look ahead along its momentum."""
     warmup_epochs: float = 7.0
     """Epochs of linear warmup, per step; at most all but the last epoch."""
     warmup_min_steps: int = 0
     """Fewest steps of warmup, where the epochs are short."""
     warmup_start: float = 0.02
     """Learning rate at the first step, fraction of the peak."""
+    warmup_momentum: float | Literal["auto"] = "auto"
+    """Momentum of SGD at the first step, rising to the usual one; auto: no warmup of it."""
+    warmup_bias_lr: float | Literal["auto"] = "auto"
+    """Learning rate of biases at the first step; auto: that of everything else."""
     schedule: Literal["cosine", "linear", "flat-cosine", "steps"] = "cosine"
     """Fall of the learning rate after the warmup."""
     final_lr: float = 0.017
@@ -227,6 +233,14 @@ class TrainConfig:
         _check(
             self.warmup_epochs >= 0,
             f"--warmup-epochs must not be negative, not {self.warmup_epochs}",
+        )
+        _check(
+            self.warmup_momentum == "auto" or 0 <= self.warmup_momentum < 1,
+            f"--warmup-momentum is auto or 0 to below 1, not {self.warmup_momentum}",
+        )
+        _check(
+            self.warmup_bias_lr == "auto" or self.warmup_bias_lr >= 0,
+            f"--warmup-bias-lr is auto or not negative, not {self.warmup_bias_lr}",
         )
         for name in ("warmup_min_steps", "nominal_batch", "patience", "save_period"):
             value = getattr(self, name)

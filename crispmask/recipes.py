@@ -20,6 +20,8 @@ _ULTRALYTICS: Mapping[str, Any] = MappingProxyType(
         "final_lr": 0.01,
         "warmup_epochs": 3.0,
         "warmup_start": 0.0,
+        "warmup_momentum": 0.8,
+        "nesterov": True,
         "nominal_batch": 64,
         "weight_decay": 0.0005,
         "clip_norm": 10.0,
@@ -85,13 +87,21 @@ RECIPES = ("matched", "ultralytics", "native")
 """Names a user chooses from."""
 
 
-def recipe_settings(recipe: str, architecture: str, model: str) -> dict[str, Any]:
+_ULTRALYTICS_BIAS_LR = 0.1
+"""Learning rate of biases at the first step where the optimizer was chosen by hand; with its
+own choice, Ultralytics starts them as everything else. Source: ultralytics/engine/trainer.py."""
+
+
+def recipe_settings(
+    recipe: str, architecture: str, model: str, optimizer: str = "auto"
+) -> dict[str, Any]:
     """What a recipe sets beside the defaults, by flag name with underscores.
 
     Args:
         recipe: one of `RECIPES`.
         architecture: `solov2` or `rtmdet-ins`; another one gets the message of its flag later.
         model: size.
+        optimizer: as the user asked for it.
 
     Raises:
         ConfigError: no such recipe.
@@ -104,7 +114,8 @@ def recipe_settings(recipe: str, architecture: str, model: str) -> dict[str, Any
     if recipe == "matched":
         return {}
     if recipe == "ultralytics":
-        return dict(_ULTRALYTICS)
+        by_hand = {} if optimizer == "auto" else {"warmup_bias_lr": _ULTRALYTICS_BIAS_LR}
+        return {**_ULTRALYTICS, **by_hand}
     if architecture == "solov2":
         return dict(_NATIVE_SOLOV2)
     settings = dict(_NATIVE_RTMDET_INS)
@@ -117,8 +128,8 @@ def recipe_settings(recipe: str, architecture: str, model: str) -> dict[str, Any
 
 def with_recipe(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Flat settings below which those of the recipe they name are laid."""
-    recipe, architecture, model = (
+    recipe, architecture, model, optimizer = (
         str(settings.get(name, getattr(TrainConfig, name)))
-        for name in ("recipe", "architecture", "model")
+        for name in ("recipe", "architecture", "model", "optimizer")
     )
-    return {**recipe_settings(recipe, architecture, model), **settings}
+    return {**recipe_settings(recipe, architecture, model, optimizer), **settings}

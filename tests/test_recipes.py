@@ -65,6 +65,17 @@ def test_ultralytics(architecture: str) -> None:
     assert values(config, "nominal_batch", "weight_decay", "clip_norm") == (64, 0.0005, 10.0)
     assert values(config, "ema_decay", "ema_tau", "close_mosaic") == (0.9999, 2000.0, 10)
     assert values(config, "degrees", "brightness_contrast_p", "mosaic", "scale") == (0, 0, 1, 0.5)
+    assert values(config, "warmup_momentum", "warmup_bias_lr", "nesterov") == (0.8, "auto", True)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_ultralytics_with_an_optimizer_chosen_by_hand(optimizer: str) -> None:
+    """Source: ultralytics 8.4: warmup_bias_lr in cfg/default.yaml, which `auto` sets to 0."""
+    config = train_config(recipe="ultralytics", optimizer=optimizer)
+    assert values(config, "warmup_bias_lr", "warmup_momentum") == (0.1, 0.8)
+    words = ["--recipe", "ultralytics", "--optimizer", optimizer]
+    assert parse(TrainConfig, [*_recipe_words(words), *words], "prog") == config
+    assert train_config(optimizer=optimizer).warmup_bias_lr == "auto"
 
 
 def test_native_solov2() -> None:
@@ -139,6 +150,7 @@ def test_the_document_shows_the_numbers() -> None:
     text = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `--([a-z-]+)` \| (.*) \|$", text, flags=re.MULTILINE))
     native = {a: recipe_settings("native", a, "large") for a in ("solov2", "rtmdet-ins")}
+    assert "0.1 where `--optimizer` is given" in rows["warmup-bias-lr"]
     columns = [{}, recipe_settings("ultralytics", "solov2", "nano"), *native.values()]
     named = {name.replace("_", "-") for settings in columns for name in settings}
     colours = {"hsv-h", "hsv-s", "hsv-v"}  # one row for the three

@@ -19,7 +19,11 @@ _BODY = "backbone.body."
 
 
 def parameter_groups(
-    network: Network[Any], weight_decay: float, backbone_lr: float = 1.0, layer_decay: float = 1.0
+    network: Network[Any],
+    weight_decay: float,
+    backbone_lr: float = 1.0,
+    layer_decay: float = 1.0,
+    own_biases: bool = False,
 ) -> list[dict[str, Any]]:
     """Trained parameters in groups of one learning rate and one weight decay.
 
@@ -31,6 +35,7 @@ def parameter_groups(
         weight_decay: not applied to norms and biases.
         backbone_lr: factor on the learning rate of the backbone.
         layer_decay: see `lr_scales`.
+        own_biases: whether biases get groups of their own, with `is_bias` set.
 
     Returns:
         For each learning rate, the highest first, the decayed weights and the others. A
@@ -42,11 +47,15 @@ def parameter_groups(
     for scale in sorted({scales.get(name, 1.0) for name in trained} | {1.0}, reverse=True):
         mine = {name: p for name, p in trained.items() if scales.get(name, 1.0) == scale}
         decayed = [p for name, p in mine.items() if _is_decayed(name, p)]
-        rest = [p for name, p in mine.items() if not _is_decayed(name, p)]
-        groups += [
-            {"params": decayed, "weight_decay": weight_decay, "lr_scale": scale},
-            {"params": rest, "weight_decay": 0.0, "lr_scale": scale},
-        ]
+        rest = {name: p for name, p in mine.items() if not _is_decayed(name, p)}
+        groups.append({"params": decayed, "weight_decay": weight_decay, "lr_scale": scale})
+        for is_bias in (False, True) if own_biases else (False,):
+            own = [
+                p for name, p in rest.items() if not own_biases or name.endswith("bias") == is_bias
+            ]
+            groups.append({"params": own, "weight_decay": 0.0, "lr_scale": scale})
+            if own_biases:
+                groups[-1]["is_bias"] = is_bias
     return groups
 
 
@@ -75,6 +84,8 @@ def build_optimizer(
     backbone_lr: float = 1.0,
     layer_decay: float = 1.0,
     fused: bool = False,
+    nesterov: bool = False,
+    own_biases: bool = False,
 ) -> Optimizer:
     """SGD with momentum, or AdamW.
 
@@ -88,18 +99,33 @@ def build_optimizer(
         layer_decay: see `lr_scales`.
         fused: one pass over each tensor in place of one per term: on a CPU the step takes a
             quarter of the time.
+        nesterov: whether SGD looks ahead along its momentum.
+        own_biases: whether `set_lr` can give biases a rate of their own.
     """
-    groups = parameter_groups(network, weight_decay, backbone_lr, layer_decay)
+    groups = parameter_groups(network, weight_decay, backbone_lr, layer_decay, own_biases)
     if name == "sgd":
-        return SGD(groups, lr=lr, momentum=momentum, fused=fused or None)
+        nesterov = nesterov and momentum > 0  # without momentum there is nothing to look along
+        return SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=fused or None)
     return AdamW(groups, lr=lr, fused=fused or None)
 
 
-def set_lr(optimizer: Optimizer, lr: float) -> None:
-    """Gives each parameter group its share of a learning rate."""
+def set_lr(
+    optimizer: Optimizer, lr: float, bias_lr: float | None = None, momentum: float | None = None
+) -> None:
+    """Gives each parameter group its share of a learning rate.
+
+    Args:
+        optimizer: changed.
+        lr: of the schedule.
+        bias_lr: that of the groups of biases, if they have some of their own.
+        momentum: new one of SGD, if it changes.
+    """
     for group in optimizer.param_groups:
+        own = bias_lr if bias_lr is not None and group.get("is_bias") else lr
         # Checkpoints written before there were factors have none.
-        group["lr"] = lr * group.get("lr_scale", 1.0)
+        group["lr"] = own * group.get("lr_scale", 1.0)
+        if momentum is not None and "momentum" in group:  # AdamW has none
+            group["momentum"] = momentum
 
 
 def _is_decayed(name: str, parameter: nn.Parameter) -> bool:

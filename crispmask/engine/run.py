@@ -80,6 +80,8 @@ def start_run(
         config.backbone_lr,
         config.layer_decay,
         fused=settings.device == "cpu",  # a gradient scaler would leave clipping to it
+        nesterov=config.nesterov,
+        own_biases=config.warmup_bias_lr != "auto",
     )
     ema = Ema(network, config.ema_decay, config.ema_tau)
     fabric.to_device(ema.network)
@@ -93,6 +95,10 @@ def start_run(
         config.final_lr,
         config.schedule,
         config.warmup_min_steps,
+        bias_start=None if config.warmup_bias_lr == "auto" else config.warmup_bias_lr,
+        momentum=None
+        if config.warmup_momentum == "auto"
+        else (config.warmup_momentum, config.momentum),
     )
     return Run(
         fabric,

@@ -31,6 +31,9 @@ class Schedule:
         warmup_start: fraction of the peak at step 0.
         final: fraction of the peak at the last step.
         shape: of the fall.
+        bias_start: learning rate of biases at step 0, from where it goes to the peak over the
+            warmup; None: that of everything else.
+        momentum: of SGD at step 0 and after the warmup, a line between; None: not changed.
     """
 
     peak: float
@@ -39,6 +42,8 @@ class Schedule:
     warmup_start: float
     final: float
     shape: Shape = "cosine"
+    bias_start: float | None = None
+    momentum: tuple[float, float] | None = None
 
     def __call__(self, step: int) -> float:
         """The learning rate of a step; steps count from 0."""
@@ -56,6 +61,20 @@ class Schedule:
         left = 1 - done if self.shape == "linear" else (1 + math.cos(math.pi * done)) / 2
         return self.peak * (self.final + (1 - self.final) * left)
 
+    def bias_lr(self, step: int) -> float:
+        """The learning rate of biases at a step."""
+        if self.bias_start is None or step >= self.warmup_steps:
+            return self(step)
+        return self.bias_start + (self.peak - self.bias_start) * step / self.warmup_steps
+
+    def momentum_at(self, step: int) -> float | None:
+        """The momentum of SGD at a step; None: it stays as it is."""
+        if self.momentum is None:
+            return None
+        start, end = self.momentum
+        done = min(1.0, step / self.warmup_steps) if self.warmup_steps else 1.0
+        return start + (end - start) * done
+
 
 def make_schedule(
     peak: float,
@@ -66,6 +85,8 @@ def make_schedule(
     final: float,
     shape: Shape = "cosine",
     warmup_min_steps: int = 0,
+    bias_start: float | None = None,
+    momentum: tuple[float, float] | None = None,
 ) -> Schedule:
     """The schedule of a run; the warmup leaves at least the last epoch to the fall."""
     wanted = max(round(warmup_epochs * steps_per_epoch), warmup_min_steps)
@@ -76,4 +97,6 @@ def make_schedule(
         warmup_start=warmup_start,
         final=final,
         shape=shape,
+        bias_start=bias_start,
+        momentum=momentum,
     )

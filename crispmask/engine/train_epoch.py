@@ -73,7 +73,8 @@ def train_step(run: Run, batch: Batch, is_last: bool = False) -> StepLog:
         is_last: the weights change however few images are gathered.
     """
     lr = run.schedule(run.step) * run.rate_factor
-    set_lr(run.optimizer, lr)
+    bias_lr = run.schedule.bias_lr(run.step) * run.rate_factor
+    set_lr(run.optimizer, lr, bias_lr, run.schedule.momentum_at(run.step))
     batch = batch.to(run.fabric.device, non_blocking=True)
     if run.gathered == 0:
         run.optimizer.zero_grad()

@@ -67,3 +67,25 @@ def test_fused_steps_are_the_same_steps(name: str) -> None:
             optimizer.step()
     for a, b in zip(*(network.parameters() for network in networks), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_biases_can_have_groups_of_their_own() -> None:
+    network = ToyNetwork()
+    decayed, norms, biases = parameter_groups(network, 0.05, own_biases=True)
+    assert {id(p) for p in decayed["params"]} == {id(network.stem.weight), id(network.head.weight)}
+    assert [id(p) for p in norms["params"]] == [id(network.norm.weight)]
+    assert {id(p) for p in biases["params"]} == {id(network.norm.bias), id(network.head.bias)}
+    assert norms["weight_decay"] == biases["weight_decay"] == 0
+
+    optimizer = build_optimizer(network, "sgd", 0.1, 0.05, 0.9, nesterov=True, own_biases=True)
+    set_lr(optimizer, 0.01, bias_lr=0.5, momentum=0.8)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.01, 0.5]
+    assert [group["momentum"] for group in optimizer.param_groups] == [0.8] * 3
+    assert all(group["nesterov"] for group in optimizer.param_groups)
+
+
+def test_adamw_has_no_momentum_to_change() -> None:
+    optimizer = build_optimizer(ToyNetwork(), "adamw", 0.1, 0.05, 0.9)
+    set_lr(optimizer, 0.01, momentum=0.8)
+    assert all("momentum" not in group for group in optimizer.param_groups)
+    assert all(group["betas"] == (0.9, 0.999) for group in optimizer.param_groups)

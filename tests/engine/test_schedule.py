@@ -59,3 +59,25 @@ def test_cosine_is_half_way_in_the_middle() -> None:
     schedule = Schedule(1.0, total_steps=101, warmup_steps=0, warmup_start=0, final=0.2)
     assert schedule(50) == pytest.approx(0.6)
     assert schedule(25) == pytest.approx(0.2 + 0.8 * (1 + math.cos(math.pi / 4)) / 2)
+
+
+def test_momentum_and_biases_are_warmed_up() -> None:
+    """As Ultralytics does: biases from 0.1, momentum from 0.8, in a line over the warmup."""
+    schedule = make_schedule(
+        0.01, 10, 10, 3.0, 0.0, 0.01, "linear", bias_start=0.1, momentum=(0.8, 0.937)
+    )
+    for step in range(30):
+        assert schedule(step) == pytest.approx(0.01 * step / 30)
+        assert schedule.bias_lr(step) == pytest.approx(0.1 + (0.01 - 0.1) * step / 30)
+        assert schedule.momentum_at(step) == pytest.approx(0.8 + 0.137 * step / 30)
+    for step in (30, 31, 99):
+        assert schedule.bias_lr(step) == schedule(step)
+        assert schedule.momentum_at(step) == pytest.approx(0.937)
+
+
+def test_otherwise_nothing_else_is_warmed_up() -> None:
+    schedule = make_schedule(0.01, 10, 10, 3.0, 0.02, 0.01)
+    assert schedule.momentum_at(0) is None
+    assert [schedule.bias_lr(step) for step in range(100)] == [schedule(s) for s in range(100)]
+    no_warmup = make_schedule(0.01, 1, 4, 3.0, 0.0, 0.01, bias_start=0.1, momentum=(0.8, 0.9))
+    assert (no_warmup.bias_lr(0), no_warmup.momentum_at(0)) == (0.01, 0.9)

@@ -158,3 +158,31 @@ def test_images_without_instances_train() -> None:
     log = train_step(_run(), replace(batch, targets=empty))
     assert log.is_finite
     assert log.num_instances == 0
+
+
+def test_warmup_of_momentum_and_biases_written_out() -> None:
+    """Three steps of SGD as its paper has them, Nesterov's in torch's form."""
+    run = _run(
+        nesterov=True, warmup_momentum=0.8, warmup_bias_lr=0.1, weight_decay=0.0, clip_norm=0.0
+    )
+    run.schedule = replace(run.schedule, warmup_steps=4, warmup_start=0.0)
+    network = ToyNetwork()
+    network.load_state_dict(run.network.state_dict())
+    network.drop.p = run.network.drop.p = 0
+    velocity: dict[str, torch.Tensor] = {}
+    for step, batch in enumerate(make_batches(3)):
+        network.zero_grad()
+        sum(network.loss(network(batch.images), batch.targets).values()).backward()
+        train_step(run, batch)
+        done = step / 4
+        momentum = 0.8 + (0.937 - 0.8) * done
+        for name, p in network.named_parameters():
+            lr = 0.1 + (0.05 - 0.1) * done if name.endswith("bias") else 0.05 * done
+            old = velocity.get(name)
+            velocity[name] = p.grad.clone() if old is None else momentum * old + p.grad
+            p.data -= lr * (p.grad + momentum * velocity[name])
+    assert [group["momentum"] for group in run.optimizer.param_groups] == [momentum] * 3
+    for name, p in network.named_parameters():
+        torch.testing.assert_close(
+            dict(run.network.named_parameters())[name], p, rtol=1e-4, atol=1e-6
+        )
