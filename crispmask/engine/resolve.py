@@ -107,6 +107,10 @@ def resolve(
         lr=rate.lr,
         optimizer=optimizer,
         momentum=momentum,
+        warmup_momentum=momentum if config.warmup_momentum == "auto" else config.warmup_momentum,
+        warmup_bias_lr=rate.lr * config.warmup_start
+        if config.warmup_bias_lr == "auto"
+        else config.warmup_bias_lr,
         weight_decay=weight_decay,
         freeze=freeze,
         norm_eval=norm_eval,

@@ -14,7 +14,7 @@ from crispmask.engine.ema import Ema
 from crispmask.engine.optim import build_optimizer
 from crispmask.engine.resolve import Settings
 from crispmask.engine.rng import get_rng_state, set_rng_state
-from crispmask.engine.schedule import Schedule, make_schedule
+from crispmask.engine.schedule import Schedule, bias_start, schedule_of
 from crispmask.models.interface import Network
 
 
@@ -81,32 +81,18 @@ def start_run(
         config.layer_decay,
         fused=settings.device == "cpu",  # a gradient scaler would leave clipping to it
         nesterov=config.nesterov,
-        own_biases=config.warmup_bias_lr != "auto",
+        own_biases=bias_start(config, settings.lr) is not None,
     )
     ema = Ema(network, config.ema_decay, config.ema_tau)
     fabric.to_device(ema.network)
     model, wrapped = fabric.setup(network.train(), optimizer)
-    schedule = make_schedule(
-        settings.lr,
-        config.epochs,
-        steps_per_epoch,
-        config.warmup_epochs,
-        config.warmup_start,
-        config.final_lr,
-        config.schedule,
-        config.warmup_min_steps,
-        bias_start=None if config.warmup_bias_lr == "auto" else config.warmup_bias_lr,
-        momentum=None
-        if config.warmup_momentum == "auto"
-        else (config.warmup_momentum, config.momentum),
-    )
     return Run(
         fabric,
         model,
         network,
         ema,
         wrapped,
-        schedule,
+        schedule_of(config, settings.lr, config.epochs, steps_per_epoch),
         clip_norm=config.clip_norm or float("inf"),
         full_gather=max(1, round(config.nominal_batch / settings.batch)),
         scales_loss=config.precision == "16",

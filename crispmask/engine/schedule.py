@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from crispmask.config import TrainConfig
+
 Shape = Literal["cosine", "linear", "flat-cosine", "steps"]
 
 DROPS = (8 / 12, 11 / 12)
@@ -100,3 +102,33 @@ def make_schedule(
         bias_start=bias_start,
         momentum=momentum,
     )
+
+
+def schedule_of(config: TrainConfig, peak: float, epochs: int, steps_per_epoch: int) -> Schedule:
+    """The schedule a configuration asks for.
+
+    Args:
+        config: of the run.
+        peak: learning rate.
+        epochs: of the run; those of the configuration, if time does not decide.
+        steps_per_epoch: batches.
+    """
+    start = config.momentum if config.warmup_momentum == "auto" else config.warmup_momentum
+    return make_schedule(
+        peak,
+        epochs,
+        steps_per_epoch,
+        config.warmup_epochs,
+        config.warmup_start,
+        config.final_lr,
+        config.schedule,
+        config.warmup_min_steps,
+        bias_start=bias_start(config, peak),
+        momentum=None if start == config.momentum else (start, config.momentum),
+    )
+
+
+def bias_start(config: TrainConfig, peak: float) -> float | None:
+    """The learning rate of biases at step 0; None if it is that of everything else."""
+    start = config.warmup_bias_lr
+    return None if start == "auto" or start == peak * config.warmup_start else start
