@@ -75,14 +75,14 @@ def mask_overlaps(
     if not predictions or not annotations:
         return np.zeros((len(predictions), len(annotations)))
     overlaps = coco_mask.iou(
-        [to_rle(row["segmentation"], size) for row in predictions],
-        [to_rle(row["segmentation"], size) for row in annotations],
+        [_to_rle(row["segmentation"], size) for row in predictions],
+        [_to_rle(row["segmentation"], size) for row in annotations],
         [int(of_crowd)] * len(annotations),
     )
     return np.asarray(overlaps, dtype=np.float64).reshape(len(predictions), len(annotations))
 
 
-def to_rle(segmentation: Any, size: tuple[int, int]) -> Any:
+def _to_rle(segmentation: Any, size: tuple[int, int]) -> Any:
     """Compressed RLE of polygons, of uncompressed RLE, or of itself."""
     from faster_coco_eval.core import mask as coco_mask
 

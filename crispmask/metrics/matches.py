@@ -191,19 +191,28 @@ def _overlaps(
     """(P, G) IoU; with a crowd the intersection over the area of the prediction."""
     from faster_coco_eval.core import mask as coco_mask
 
-    from crispmask.metrics.confusion import to_rle
-
     if not predictions or not annotations:
         return np.zeros((len(predictions), len(annotations)))
     if kind == "mask":
-        mine: Any = [to_rle(row["segmentation"], size) for row in predictions]
-        theirs: Any = [to_rle(row["segmentation"], size) for row in annotations]
+        mine: Any = [_to_rle(row["segmentation"], size) for row in predictions]
+        theirs: Any = [_to_rle(row["segmentation"], size) for row in annotations]
     else:
         mine = np.array([row["bbox"] for row in predictions], dtype=np.float64)
         theirs = np.array([row["bbox"] for row in annotations], dtype=np.float64)
     crowd = [int(row.get("iscrowd", 0)) for row in annotations]
     overlaps = np.asarray(coco_mask.iou(mine, theirs, crowd), dtype=np.float64)
     return overlaps.reshape(len(predictions), len(annotations))
+
+
+def _to_rle(segmentation: Any, size: tuple[int, int]) -> Any:
+    """Compressed RLE of polygons, of uncompressed RLE, or of itself."""
+    from faster_coco_eval.core import mask as coco_mask
+
+    if isinstance(segmentation, list):
+        return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
+    if isinstance(segmentation["counts"], list):
+        return coco_mask.frPyObjects(segmentation, *size)
+    return segmentation
 
 
 def _join(
