@@ -17,7 +17,8 @@ from crispmask.engine.device import usable_workers
 from crispmask.engine.evaluate import Evaluation, evaluate
 from crispmask.errors import DatasetError
 from crispmask.loading import load
-from crispmask.metrics.coco import CocoMetrics, evaluate_coco
+from crispmask.metrics.coco import CocoMetrics, measure
+from crispmask.metrics.comparison import Comparer
 from crispmask.models.download import Store
 from crispmask.predict import Model
 from crispmask.runtime.model import GraphModel
@@ -121,8 +122,12 @@ def _evaluate_graph(
             model.info.conf,
             LOW_CONF,
         )
+    comparer = Comparer(ground_truth, len(names))
     predictions = []
     for i in range(len(index)):
-        predictions += model.predict(index.path(i), imgsz=imgsz)[0].to_coco(i + 1)
+        rows = model.predict(index.path(i), imgsz=imgsz)[0].to_coco(i + 1)
+        comparer.add(i + 1, rows)
+        predictions += rows
         on_image()
-    return Evaluation(evaluate_coco(ground_truth, predictions, names), predictions)
+    comparison = comparer.finish()
+    return Evaluation(measure(comparison, names), predictions, comparison)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,8 @@ import torch
 from crispmask.config import DecodeConfig
 from crispmask.geometry.boxes import masks_to_boxes
 from crispmask.geometry.rle import encode_masks
-from crispmask.metrics.coco import CocoMetrics, evaluate_coco
+from crispmask.metrics.coco import CocoMetrics, measure
+from crispmask.metrics.comparison import Comparer, Comparison
 from crispmask.models.detections import (
     Detections,
     paste_masks,
@@ -33,10 +34,12 @@ class Evaluation:
     Attributes:
         metrics: compared with the ground truth.
         predictions: rows of a COCO results file, image after image, best score first.
+        comparison: which of them overlaps which annotation.
     """
 
     metrics: CocoMetrics
     predictions: list[Prediction]
+    comparison: Comparison
 
 
 def evaluate(
@@ -59,8 +62,13 @@ def evaluate(
         autocast: arithmetic of the forward pass, such as `fabric.autocast`.
         on_batch: called with the number of images after each batch.
     """
-    predictions = predict_batches(network, batches, decode, autocast, on_batch)
-    return Evaluation(evaluate_coco(ground_truth, predictions, names), predictions)
+    comparer = Comparer(ground_truth, len(names))
+    predictions: list[Prediction] = []
+    for image_id, rows in predict_batches(network, batches, decode, autocast, on_batch):
+        comparer.add(image_id, rows)
+        predictions += rows
+    comparison = comparer.finish()
+    return Evaluation(measure(comparison, names), predictions, comparison)
 
 
 @torch.no_grad()
@@ -70,11 +78,10 @@ def predict_batches(
     decode: DecodeConfig,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     on_batch: Callable[[int], None] = lambda num_images: None,
-) -> list[Prediction]:
-    """The predictions for the images of batches; arguments as in `evaluate`."""
+) -> Iterator[tuple[int, list[Prediction]]]:
+    """Yields id and predictions of each image; arguments as in `evaluate`."""
     network.eval()
     device = next(network.parameters()).device
-    predictions = []
     for batch in batches:
         images = batch.images.to(device, non_blocking=True)
         with autocast():
@@ -86,9 +93,8 @@ def predict_batches(
             batch.original_sizes,
             strict=True,
         ):
-            predictions += to_coco(found, index + 1, valid_size, original_size)
+            yield index + 1, to_coco(found, index + 1, valid_size, original_size)
         on_batch(len(batch.images))
-    return predictions
 
 
 def to_coco(

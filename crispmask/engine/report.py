@@ -61,7 +61,7 @@ def write_report(
     metrics = evaluation.metrics.to_json()
     write_json_atomic(folder / "predictions.json", evaluation.predictions)
     plot_pr_curve(evaluation.metrics, folder / "mask_pr_curve.png")
-    matrix = confusion_matrix(ground_truth, evaluation.predictions, len(names))
+    matrix = confusion_matrix(evaluation.comparison)
     plot_confusion(matrix, names, folder / "confusion_matrix.png")
     draw_predictions(
         folder / "val_batch0_pred.jpg", evaluation.predictions, index, names, num_sheet_images

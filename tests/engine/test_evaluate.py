@@ -65,7 +65,7 @@ def test_no_predictions_at_all() -> None:
 
 def test_no_images() -> None:
     network = ToyNetwork()
-    assert predict_batches(network, [], DecodeConfig()) == []
+    assert list(predict_batches(network, [], DecodeConfig())) == []
     assert not network.training
 
 

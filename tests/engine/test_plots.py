@@ -141,7 +141,7 @@ def metrics(num_classes: int, undefined: bool = False) -> CocoMetrics:
         precision[:] = -1
     scores = np.where(precision > 0, 1 - recall, 0)
     none = np.zeros(num_classes)
-    summary = Summary(0, 0, 0, 0, 0, 0, 0, none, none)
+    summary = Summary(0, 0, 0, (0, 0, 0), (0, 0, 0), (0, 0, 0), none, none, none, none)
     curves = PrecisionRecall(precision, precision / 2, scores)
     names = tuple((*NAMES, *(f"class {i}" for i in range(num_classes)))[:num_classes])
     return CocoMetrics(names, summary, summary, none.astype(np.int64), curves)

@@ -17,8 +17,8 @@ from pycocotools.cocoeval import COCOeval
 from crispmask.metrics.coco import evaluate_coco
 
 NAMES = ("cat", "dog", "bird")
-KEYS = ("mAP50-95", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large", "AR100")
-STATS = (0, 1, 2, 3, 4, 5, 8)  # where pycocotools keeps them
+KEYS = ("mAP50-95", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large")
+KEYS += ("AR1", "AR10", "AR100", "AR_small", "AR_medium", "AR_large")  # the order of pycocotools
 
 
 def encode(mask: np.ndarray) -> dict[str, Any]:
@@ -120,12 +120,14 @@ def assert_equal_to_pycocotools(truth: dict[str, Any], predictions: list[dict[st
     result = metrics.to_json()
     for prefix, kind in (("mask", "segm"), ("box", "bbox")):
         stats, arrays = pycoco_result(truth, predictions, kind)
-        for key, position in zip(KEYS, STATS, strict=True):
-            assert result[f"{prefix}/{key}"] == pytest.approx(stats[position], abs=1e-6), key
+        for key, value in zip(KEYS, stats, strict=True):
+            assert result[f"{prefix}/{key}"] == pytest.approx(value, abs=1e-6), key
         precision = arrays["precision"][:, :, :, 0, 2]  # (T, R, K)
         for label, name in enumerate(NAMES):
-            for key, levels in (("mAP50-95", precision), ("mAP50", precision[:1])):
-                values = levels[:, :, label]
+            levels = {"mAP50-95": precision, "mAP50": precision[:1], "mAP75": precision[5:6]}
+            levels["AR100"] = arrays["recall"][:, None, :, 0, 2]
+            for key, all_values in levels.items():
+                values = all_values[:, :, label]
                 expected = values[values > -1].mean() if (values > -1).any() else -1
                 got = result["per_class"][name][f"{prefix}/{key}"]
                 assert got == pytest.approx(expected, abs=1e-6)
@@ -177,19 +179,17 @@ def test_json_has_the_agreed_keys() -> None:
     result = evaluate_coco(*one_instance(), NAMES).to_json()
     expected = {f"{prefix}/{key}" for prefix in ("mask", "box") for key in KEYS}
     assert set(result) == expected | {"per_class"}
-    assert result["mask/mAP50-95"] == 1
-    assert result["box/mAP_medium"] == 1
+    assert result["mask/mAP50-95"] == pytest.approx(1)
+    assert result["box/mAP_medium"] == pytest.approx(1)
     assert result["mask/mAP_small"] == -1
-    assert result["per_class"] == {
-        name: {
-            "mask/mAP50-95": value,
-            "mask/mAP50": value,
-            "box/mAP50-95": value,
-            "box/mAP50": value,
-            "instances": count,
-        }
-        for name, value, count in (("cat", -1, 0), ("dog", 1, 1), ("bird", -1, 0))
-    }
+    class_keys = [
+        f"{prefix}/{key}"
+        for prefix in ("mask", "box")
+        for key in ("mAP50-95", "mAP50", "mAP75", "AR100")
+    ]
+    for name, value, count in (("cat", -1, 0), ("dog", 1, 1), ("bird", -1, 0)):
+        expected_row = {**dict.fromkeys(class_keys, value), "instances": count}
+        assert result["per_class"][name] == pytest.approx(expected_row)
     assert json.loads(json.dumps(result)) == result
 
 

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crispmask.geometry.boxes import masks_to_boxes
 from crispmask.geometry.rle import decode_masks, encode_masks
-from crispmask.metrics.confusion import confusion_matrix
+from crispmask.metrics import confusion
+from crispmask.metrics.comparison import compare
 
 SIZE = (20, 24)
 
@@ -20,8 +22,21 @@ def square(y: int, x: int, side: int = 8) -> np.ndarray:
 
 
 def row(mask: np.ndarray, label: int, image_id: int = 1, **more: Any) -> dict[str, Any]:
-    rle = encode_masks(mask[None])[0]
-    return {"image_id": image_id, "category_id": label + 1, "segmentation": rle, **more}
+    x1, y1, x2, y2 = masks_to_boxes(mask[None])[0].tolist()
+    return {
+        "image_id": image_id,
+        "category_id": label + 1,
+        "segmentation": encode_masks(mask[None])[0],
+        "bbox": [x1, y1, x2 - x1, y2 - y1],
+        "area": float(mask.sum()),
+        **more,
+    }
+
+
+def confusion_matrix(
+    ground_truth: dict[str, Any], predictions: list[dict[str, Any]], num_classes: int, **more: float
+) -> np.ndarray:
+    return confusion.confusion_matrix(compare(ground_truth, predictions, num_classes), **more)
 
 
 def truth(*annotations: dict[str, Any], images: int = 1) -> dict[str, Any]:
@@ -104,7 +119,7 @@ def test_polygons_and_uncompressed_rle_are_read() -> None:
     runs = [0] + [8, 12] * 7 + [8, SIZE[0] * SIZE[1] - 7 * 20 - 8]
     uncompressed = {"size": list(SIZE), "counts": runs}
     for segmentation in (polygon, uncompressed):
-        annotation = {"image_id": 1, "category_id": 1, "segmentation": segmentation}
+        annotation = row(square(0, 0), 0, segmentation=segmentation)
         matrix = confusion_matrix(truth(annotation), [row(square(0, 0), 0, score=0.9)], 1, iou=0.99)
         np.testing.assert_array_equal(matrix, [[1, 0], [0, 0]])
 
