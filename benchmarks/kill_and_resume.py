@@ -3,11 +3,11 @@
     python benchmarks/kill_and_resume.py --kills 25
 
 A small model is trained twice on the built-in sample with the same flags and --deterministic. The
-second run is killed with SIGKILL, its loading processes too, after random times from its first
-checkpoint on: in training, in validation, while a checkpoint is written. Each time it goes on with
+second run is killed with SIGKILL, its loading processes too, in turn while it trains, while it
+validates and while it writes a checkpoint, at a random time within. Each time it goes on with
 --resume. In the end the weights of both, averaged and raw, and the state of the optimizer must be
 equal bit by bit, results.csv as well but for times and memory, and nothing half written may lie
-about.
+about. Prints a row of a table for every kill.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,36 +46,93 @@ def finish(process: subprocess.Popen[bytes]) -> None:
         sys.exit(f"failed: {process.args}")
 
 
-def where(run: Path) -> str:
-    """What a killed run was at: the files half written tell."""
-    partial = [path.name for path in run.rglob(".*.partial")]
-    with (run / "results.csv").open() if (run / "results.csv").is_file() else open(os.devnull) as f:
-        rows = sum(1 for _ in f) - 1
-    return f"after {max(rows, 0)} epochs" + (f", while writing {partial[0]}" if partial else "")
+PROGRAM = """
+import sys, time
+from pathlib import Path
+import crispmask.engine.fit as fit
+
+def noted(name, function):
+    def call(*args, **options):
+        before = note.read_text() if note.is_file() else ""
+        note.write_text(name)
+        try:
+            return function(*args, **options)
+        finally:
+            note.write_text(before)
+    return call
+
+def slow_save(content, file):
+    file.flush()
+    save(content, file)
+    file.flush()
+    time.sleep(0.03)  # a small checkpoint is written faster than the other program looks
+
+note = Path(sys.argv[1])
+fit.train_epoch = noted("training", fit.train_epoch)
+fit.evaluate = noted("validation", fit.evaluate)
+fit.write_file = noted("writing", fit.write_file)
+import torch
+save, torch.save = torch.save, slow_save
+from crispmask.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+"""`crispmask` that notes in a file what it is at."""
+
+LONGEST = {"training": 1.0, "validation": 0.12, "writing": 0.05}
+"""Random times after which a run is killed are up to this, seconds, from the start of a phase."""
 
 
-def kill_and_resume(train: list[str], run: Path, kills: int, rng: random.Random) -> int:
+def rows_done(run: Path) -> int:
+    path = run / "results.csv"
+    return len(path.read_text().splitlines()) - 1 if path.is_file() else 0
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> bool:
+    """Whether a condition came true before the process ended."""
+    deadline = time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.001)
+    return False
+
+
+def kill_and_resume(train: list[str], run: Path, kills: int, seed: int) -> int:
     """Runs to the end in spite of `kills` kills; returns how many hit."""
-    process, hits = crispmask(*train, stdout=subprocess.DEVNULL), 0
-    last = run / "weights" / "last.pt"
-    while True:
-        written = last.stat().st_mtime_ns if last.is_file() else 0
-        deadline = time.monotonic() + 300
-        # From the start of the first epoch of this process on; before it nothing can be lost.
-        while process.poll() is None and time.monotonic() < deadline:
-            if (last.stat().st_mtime_ns if last.is_file() else 0) != written:
-                break
-            time.sleep(0.002)
-        if hits < kills and process.poll() is None:
-            time.sleep(rng.uniform(0, 3))
-        if hits == kills or process.poll() is not None:
-            finish(process)
-            return hits
+    rng, note, hits = random.Random(seed), run.with_suffix(".note"), 0
+    process = start(note, *train)
+    while hits < kills:
+        phase = list(LONGEST)[(seed + hits) % len(LONGEST)]
+        done = rows_done(run)
+        # An epoch of each process is left to it: otherwise the run might never end.
+        if not wait_for(lambda done=done: rows_done(run) > done, process):
+            break
+        if not wait_for(lambda phase=phase: note.read_text() == phase, process):
+            break
+        wait = rng.uniform(0, LONGEST[phase])
+        time.sleep(wait)
+        if process.poll() is not None:
+            break
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         hits += 1
-        print(f"kill {hits}: {where(run)}", flush=True)
-        process = crispmask("train", "--resume", str(run), stdout=subprocess.DEVNULL)
+        partial = [path.name.split(".")[1] + ".pt" for path in run.rglob(".*.pt.*.partial")]
+        at = note.read_text() or "between"
+        half = f"{partial[0]} half written" if partial else ""
+        print(f"| {hits} | {phase} + {wait:.3f} s | {at} | {rows_done(run)} | {half} |", flush=True)
+        note.unlink()
+        process = start(note, "train", "--resume", str(run))
+    finish(process)
+    return hits
+
+
+def start(note: Path, *words: str) -> subprocess.Popen[bytes]:
+    note.write_text("")
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(note), *words],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def difference(a: Any, b: Any, name: str = "") -> str:
@@ -103,9 +161,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--architecture", default="rtmdet-ins")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -119,9 +177,7 @@ def main() -> int:
         train = ["train", "--data", str(data / "data.yaml"), "--architecture", args.architecture]
         train += FLAGS.format(epochs=args.epochs).split()
         finish(crispmask(*train, "--work-dir", str(straight), stdout=subprocess.DEVNULL))
-        hits = kill_and_resume(
-            [*train, "--work-dir", str(killed)], killed, args.kills, random.Random(args.seed)
-        )
+        hits = kill_and_resume([*train, "--work-dir", str(killed)], killed, args.kills, args.seed)
         contents = [
             torch.load(run / "weights" / "last.pt", weights_only=True) for run in (straight, killed)
         ]

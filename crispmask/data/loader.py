@@ -19,18 +19,20 @@ from crispmask.geometry.letterbox import round_up
 from crispmask.types import Batch, Sample
 
 
-class TrainSampler(Sampler[TrainKey]):
-    """All positions in a new order each epoch.
+class TrainSampler(Sampler[list[TrainKey]]):
+    """The batches of an epoch, each shared by all ranks.
 
-    Every rank gets equally many; where they do not share out evenly, the first ones of the
-    order come twice. No image is left out.
+    All positions in an order that is new each epoch and the same for every number of ranks, cut
+    into batches. Each rank takes its share of each of them. The last batch may be smaller. It is
+    left out if it would be a single image, whose statistics would upset the batch norms, or fewer
+    than there are ranks.
 
     Args:
-        num_samples: positions of the dataset.
+        num_samples: positions of the dataset; no fewer than ranks.
         seed: of the orders.
+        batch: images per batch over all ranks.
         rank: of this process.
         world_size: processes.
-        batch: images per batch; those of one batch have one size.
         sizes: sides to draw from, for each batch anew; none: that of the dataset.
     """
 
@@ -38,16 +40,16 @@ class TrainSampler(Sampler[TrainKey]):
         self,
         num_samples: int,
         seed: int,
+        batch: int = 1,
         rank: int = 0,
         world_size: int = 1,
-        batch: int = 1,
         sizes: Sequence[int] = (),
     ) -> None:
         self.num_samples = num_samples
         self.seed = seed
+        self.batch = batch
         self.rank = rank
         self.world_size = world_size
-        self.batch = batch
         self.sizes = sizes
         self.epoch = 0
 
@@ -56,13 +58,18 @@ class TrainSampler(Sampler[TrainKey]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self.num_samples // self.world_size)
+        full, rest = divmod(self.num_samples, self.batch)
+        return full + (rest >= max(2, self.world_size) or (rest > 0 and full == 0))
 
-    def __iter__(self) -> Iterator[TrainKey]:
+    def __iter__(self) -> Iterator[list[TrainKey]]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_samples)
-        shared = np.resize(order, len(self) * self.world_size)[self.rank :: self.world_size]
-        for k, i in enumerate(shared.tolist()):
-            yield TrainKey(self.epoch, i, self._imgsz(k // self.batch))
+        for k in range(len(self)):
+            whole = order[k * self.batch : (k + 1) * self.batch]
+            first, end = (
+                len(whole) * rank // self.world_size for rank in (self.rank, self.rank + 1)
+            )
+            imgsz = self._imgsz(k)
+            yield [TrainKey(self.epoch, i, imgsz) for i in whole[first:end].tolist()]
 
     def _imgsz(self, batch_index: int) -> int | None:
         """The side of the images of a batch, the same on every rank."""
@@ -85,6 +92,11 @@ def multi_scale_sizes(imgsz: int, fraction: float) -> tuple[int, ...]:
 
 class BatchLoader(DataLoader[Any]):
     """Yields `Batch`; an error of a file is raised as it is, not as the traceback of a worker."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the order and the random changes of training images."""
+        if isinstance(self.batch_sampler, TrainSampler):
+            self.batch_sampler.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # theirs is a class of torch
         for batch in super().__iter__():
@@ -148,14 +160,11 @@ def train_loader(
     pin_memory: bool = False,
     multi_scale: float = 0.0,
 ) -> BatchLoader:
-    """Shuffled batches; call `loader.sampler.set_epoch` before each epoch.
-
-    The last batch may be smaller. It is left out if it would be a single image and there are
-    others: statistics of one image would upset the batch norms.
+    """Shuffled batches, see `TrainSampler`; call `loader.set_epoch` before each epoch.
 
     Args:
         dataset: the samples.
-        batch: images per batch.
+        batch: images per batch over all ranks.
         workers: processes; 0 loads in this one.
         mask_stride: input pixels per mask pixel.
         pad_value: RGB of the padding.
@@ -166,11 +175,8 @@ def train_loader(
         multi_scale: how far the size of a batch may be from that of the dataset, a fraction.
     """
     sizes = multi_scale_sizes(dataset.imgsz, multi_scale)
-    sampler = TrainSampler(len(dataset), seed, rank, world_size, batch, sizes)
-    alone = len(sampler) > batch and len(sampler) % batch == 1
-    return _loader(
-        dataset, sampler, batch, workers, mask_stride, pad_value, pin_memory, drop_last=alone
-    )
+    sampler = TrainSampler(len(dataset), seed, batch, rank, world_size, sizes)
+    return _loader(dataset, sampler, workers, mask_stride, pad_value, pin_memory)
 
 
 def val_loader(
@@ -183,30 +189,27 @@ def val_loader(
     world_size: int = 1,
     pin_memory: bool = False,
 ) -> BatchLoader:
-    """Batches in the order of the index, each image once over all ranks.
+    """Batches in the order of the index; each rank gets whole ones, which are those of one rank.
 
-    Arguments as in `train_loader`.
+    Arguments as in `train_loader`; `batch` counts the images of each one.
     """
-    mine = range(rank, len(dataset), world_size)
-    return _loader(dataset, mine, batch, workers, mask_stride, pad_value, pin_memory)
+    starts = range(rank * batch, len(dataset), world_size * batch)
+    mine = [list(range(i, min(i + batch, len(dataset)))) for i in starts]
+    return _loader(dataset, mine, workers, mask_stride, pad_value, pin_memory)
 
 
 def _loader(
     dataset: TrainDataset | ValDataset,
-    sampler: TrainSampler | range,
-    batch: int,
+    batches: TrainSampler | list[list[int]],
     workers: int,
     mask_stride: int,
     pad_value: tuple[float, float, float],
     pin_memory: bool,
-    drop_last: bool = False,
 ) -> BatchLoader:
-    workers = min(workers, -(-len(sampler) // batch))  # more would have nothing to do
+    workers = min(workers, len(batches))  # more would have nothing to do
     return BatchLoader(
         _Guarded(dataset),
-        batch_size=batch,
-        sampler=sampler,
-        drop_last=drop_last,
+        batch_sampler=batches,
         num_workers=workers,
         collate_fn=_Collate(dataset.index, mask_stride, pad_value),
         pin_memory=pin_memory,

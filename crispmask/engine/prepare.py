@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from lightning_fabric import Fabric
 from rich.console import Console
@@ -12,7 +12,7 @@ from rich.console import Console
 from crispmask.augment.transform import Transform
 from crispmask.data.dataset import TrainDataset, ValDataset
 from crispmask.data.index import DatasetIndex
-from crispmask.data.loader import BatchLoader, TrainSampler, train_loader, val_loader
+from crispmask.data.loader import BatchLoader, train_loader, val_loader
 from crispmask.data.scan import build_index
 from crispmask.data.spec import DatasetSpec
 from crispmask.engine.annotations import load_annotations, reuse_annotations, write_annotations
@@ -58,7 +58,7 @@ class Loaders:
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the order and the random changes of the training images."""
-        cast(TrainSampler, self.train.sampler).set_epoch(epoch)
+        self.train.set_epoch(epoch)
 
 
 def read_data(settings: Settings, spec: DatasetSpec, console: Console) -> Data:

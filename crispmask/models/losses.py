@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -133,12 +132,3 @@ def sum_in_chunks(
         for chunk in chunks
     ]
     return torch.stack(sums).sum()
-
-
-def mean_over_ranks(value: Tensor) -> Tensor:
-    """The average of a scalar over all processes of the job; itself when there is one."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return value
-    value = value.detach().clone()
-    dist.all_reduce(value)
-    return value / dist.get_world_size()

@@ -46,32 +46,41 @@ def same(a: Batch, b: Batch) -> bool:
     )
 
 
-@pytest.mark.parametrize(("num_samples", "world_size"), [(10, 1), (10, 2), (10, 3), (2, 5)])
-def test_ranks_share_all_samples(num_samples: int, world_size: int) -> None:
-    samplers = [TrainSampler(num_samples, 0, rank, world_size) for rank in range(world_size)]
-    shares = [[key.position for key in sampler] for sampler in samplers]
-    assert {len(share) for share in shares} == {len(samplers[0])}
-    everything = [i for share in shares for i in share]
-    assert set(everything) == set(range(num_samples))
-    assert len(everything) < num_samples + world_size
+@pytest.mark.parametrize(("num_samples", "batch"), [(16, 4), (15, 4), (14, 4), (3, 12), (40, 12)])
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_ranks_share_the_batches_of_one(num_samples: int, batch: int, world_size: int) -> None:
+    sizes = (64, 96, 128)
+    alone = list(TrainSampler(num_samples, 0, batch, sizes=sizes))
+    samplers = [
+        TrainSampler(num_samples, 0, batch, rank, world_size, sizes) for rank in range(world_size)
+    ]
+    assert {len(list(sampler)) for sampler in samplers} == {len(samplers[0])}
+    for whole, *shares in zip(alone, *samplers, strict=False):
+        assert [key for share in shares for key in share] == whole
+        lengths = [len(share) for share in shares]
+        assert max(lengths) - min(lengths) <= 1
+        assert min(lengths) > 0
+    left_out = sum(map(len, alone)) - sum(len(keys) for s in samplers for keys in s)
+    assert 0 <= left_out < world_size
 
 
 def test_order_changes_with_epoch_and_seed() -> None:
-    sampler = TrainSampler(50, seed=1)
+    sampler = TrainSampler(50, seed=1, batch=5)
     first = list(sampler)
     assert first == list(sampler)
-    assert all(key.epoch == 0 and key.imgsz is None for key in first)
+    assert all(key.epoch == 0 and key.imgsz is None for keys in first for key in keys)
     sampler.set_epoch(3)
     later = list(sampler)
-    assert all(key.epoch == 3 for key in later)
-    orders = [[k.position for k in order] for order in (first, later, TrainSampler(50, seed=2))]
+    assert all(key.epoch == 3 for keys in later for key in keys)
+    other = list(TrainSampler(50, seed=2, batch=5))
+    orders = [[k.position for keys in order for k in keys] for order in (first, later, other)]
     assert len({tuple(order) for order in orders}) == 3
     assert all(sorted(order) == list(range(50)) for order in orders)
 
 
 def test_training_batches(yolo_dataset) -> None:
     loader = training(yolo_dataset(num_train=6), batch=4, workers=0)
-    loader.sampler.set_epoch(2)
+    loader.set_epoch(2)
     first, last = list(loader)
     assert len(loader) == 2
     assert first.images.shape == (4, 3, 64, 64)
@@ -99,7 +108,7 @@ def test_batches_do_not_depend_on_the_workers(yolo_dataset) -> None:
     loaders = [training(file, batch=2, workers=workers) for workers in (0, 1, 2)]
     for epoch in (0, 1):
         for loader in loaders:
-            loader.sampler.set_epoch(epoch)
+            loader.set_epoch(epoch)
         for batches in zip(*loaders, strict=True):
             assert same(batches[0], batches[1])
             assert same(batches[0], batches[2])
@@ -117,10 +126,10 @@ def test_validation_batches_of_mixed_shapes(yolo_dataset) -> None:
     assert batch.targets.counts == (3, 0, 3, 0)
 
 
-def test_validation_is_shared_without_repeats(yolo_dataset) -> None:
+def test_ranks_validate_whole_batches_of_one(yolo_dataset) -> None:
     file = yolo_dataset(num_val=5)
     assert indices(validation(file, batch=2, workers=0)) == [0, 1, 2, 3, 4]
-    assert indices(validation(file, batch=2, workers=0, rank=1, world_size=2)) == [1, 3]
+    assert indices(validation(file, batch=2, workers=0, rank=1, world_size=2)) == [2, 3]
 
 
 def test_batch_of_backgrounds(yolo_dataset) -> None:
@@ -178,9 +187,6 @@ def test_batches_of_multi_scale_have_one_size_each(yolo_dataset) -> None:
     assert sizes[0] == sizes[1]
     assert {height for height, _ in sizes[0]} <= {64, 96}
     assert len(set(sizes[0])) == 2
-    ranks = [training(file, 2, 0, multi_scale=0.5, rank=r, world_size=2).sampler for r in (0, 1)]
-    drawn = [[key.imgsz for key in sampler] for sampler in ranks]
-    assert drawn[0] == drawn[1]
 
 
 def test_partners_from_the_batch(yolo_dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from crispmask.models.counts import divisor
 from crispmask.models.layers import resize
 from crispmask.models.losses import (
     dice_loss,
     giou_loss,
-    mean_over_ranks,
     quality_focal_loss,
     sum_in_chunks,
 )
@@ -44,7 +44,7 @@ def class_loss(
         own = image_labels[assignment.instances[positive]]
         wanted[positive, own] = assignment.quality[positive]
     loss = quality_focal_loss(class_logits, targets) * valid[..., None]
-    return CLASS_WEIGHT * loss.sum() / _total_quality(assignments)
+    return CLASS_WEIGHT * loss.sum() / _quality_divisor(assignments)
 
 
 def box_loss(boxes: Tensor, target_boxes: list[Tensor], assignments: list[Assignment]) -> Tensor:
@@ -60,7 +60,7 @@ def box_loss(boxes: Tensor, target_boxes: list[Tensor], assignments: list[Assign
         positive = (assignment.instances >= 0).nonzero().flatten()
         loss = giou_loss(predicted[positive], wanted[assignment.instances[positive]])
         total = total + (loss * assignment.quality[positive]).sum()
-    return BOX_WEIGHT * total / _total_quality(assignments)
+    return BOX_WEIGHT * total / _quality_divisor(assignments)
 
 
 def mask_loss(
@@ -93,8 +93,7 @@ def mask_loss(
             assignment.instances[positive],
         )
         num_positive += len(positive)
-    divisor = mean_over_ranks(mask_features.new_tensor(float(num_positive)))
-    return MASK_WEIGHT * total / divisor.clamp(min=1)
+    return MASK_WEIGHT * total / divisor(mask_features.new_tensor(float(num_positive)))
 
 
 def _dice(
@@ -111,6 +110,5 @@ def _dice(
     return sum_in_chunks(loss, len(instances), max(h * w, features.numel()), masks.device)
 
 
-def _total_quality(assignments: list[Assignment]) -> Tensor:
-    quality = torch.stack([a.quality.sum() for a in assignments]).sum()
-    return mean_over_ranks(quality).clamp(min=1)
+def _quality_divisor(assignments: list[Assignment]) -> Tensor:
+    return divisor(torch.stack([a.quality.sum() for a in assignments]).sum())

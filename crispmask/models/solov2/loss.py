@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from crispmask.models.counts import divisor
 from crispmask.models.layers import resize
 from crispmask.models.losses import (
     dice_loss,
-    mean_over_ranks,
     sigmoid_focal_loss,
     sum_in_chunks,
 )
@@ -40,8 +40,8 @@ def class_loss(class_logits: tuple[Tensor, ...], targets: list[list[GridTargets]
     )  # (cells, K), level by level, image by image
     labels = torch.cat([t.labels for level in zip(*targets, strict=True) for t in level])
     wanted = F.one_hot(labels, K + 1)[:, :K]  # (cells, K), zeros for background
-    num_positive = mean_over_ranks((labels < K).sum().float())
-    return CLASS_WEIGHT * sigmoid_focal_loss(logits, wanted) / (num_positive + 1)
+    num_positive = (labels < K).sum().float()
+    return CLASS_WEIGHT * sigmoid_focal_loss(logits, wanted) / divisor(num_positive, extra=1)
 
 
 def mask_loss(
@@ -70,8 +70,7 @@ def mask_loss(
         if len(instances):
             total = total + _dice(weights, mask_features[i], masks[i], instances)
     num_positive = sum(len(t.cells.unique()) for levels in targets for t in levels)
-    divisor = mean_over_ranks(mask_features.new_tensor(float(num_positive)))
-    return MASK_WEIGHT * total / divisor.clamp(min=1)
+    return MASK_WEIGHT * total / divisor(mask_features.new_tensor(float(num_positive)))
 
 
 def _dice(weights: Tensor, features: Tensor, masks: Masks, instances: Tensor) -> Tensor:
