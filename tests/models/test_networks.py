@@ -148,17 +148,6 @@ def test_an_image_in_a_batch_gets_the_outputs_it_gets_alone(architecture, model)
     )
 
 
-@pytest.mark.parametrize(("architecture", "model"), SMALLEST)
-def test_bfloat16_autocast_gives_finite_float32_losses(architecture, model) -> None:
-    network = build_network(ModelSpec(architecture, model, 3, imgsz=96)).train()
-    images = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
-    with torch.autocast("cpu", torch.bfloat16):
-        losses = network.loss(network(images), make_targets((2, 3)))
-    for value in losses.values():
-        assert value.dtype == torch.float32
-        assert value.isfinite()
-
-
 @pytest.mark.parametrize("frozen", [0, 1, 2])
 @pytest.mark.parametrize(("architecture", "model"), SMALLEST)
 def test_frozen_stages(architecture, model, frozen) -> None:
