@@ -1,4 +1,4 @@
-"""Measures a checkpoint on a dataset."""
+"""Measures a checkpoint, or the predictions of any program, on a dataset."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from crispmask.data.coco import coco_ground_truth, write_json_atomic
+from crispmask.data.coco_results import read_results
 from crispmask.data.dataset import ValDataset
 from crispmask.data.index import DatasetIndex
 from crispmask.data.loader import val_loader
+from crispmask.data.paths import ImagePaths
 from crispmask.data.scan import build_index
-from crispmask.data.spec import read_spec
+from crispmask.data.spec import DatasetSpec, read_spec
 from crispmask.engine.device import usable_workers
 from crispmask.engine.evaluate import Evaluation, evaluate
 from crispmask.errors import DatasetError
 from crispmask.loading import load
 from crispmask.metrics.coco import CocoMetrics, measure
-from crispmask.metrics.comparison import Comparer
+from crispmask.metrics.comparison import Comparer, compare
 from crispmask.models.download import Store
 from crispmask.predict import Model
 from crispmask.runtime.model import GraphModel
@@ -66,9 +68,7 @@ def validate(
         DatasetError: a dataset that cannot be read, or of other classes.
     """
     spec = read_spec(data)
-    paths = {"train": spec.train, "val": spec.val, "test": spec.test}[split]
-    if not paths:
-        raise DatasetError(f"{spec.file}: no images for --split {split}; name them under {split}:")
+    paths = _split_paths(spec, split)
     loaded = load(weights, architecture, model, device, store)
     if len(loaded.names) != len(spec.names):
         raise DatasetError(
@@ -100,9 +100,58 @@ def validate(
             loaded, index, imgsz, spec.names, truth, lambda: on_batch(1, len(index))
         )
     if out is not None:
-        write_json_atomic(Path(out) / "metrics.json", evaluation.metrics.to_json())
-        write_json_atomic(Path(out) / "predictions.json", evaluation.predictions)
+        write_results(Path(out), evaluation)
     return evaluation.metrics
+
+
+def validate_predictions(
+    predictions: str | Path,
+    data: str | Path,
+    split: Split = "val",
+    out: str | Path | None = None,
+    ids_of: str | Path | None = None,
+    image_ids: Literal["auto", "ids", "names"] = "auto",
+    workers: int = 4,
+) -> CocoMetrics:
+    """COCO metrics of a results file of any program, on the same ground truth as `validate`.
+
+    Args:
+        predictions: a COCO results file; what its ids may be is told by `read_results`.
+        data: path to data.yaml.
+        split: which images of the dataset.
+        out: folder for metrics.json and predictions.json, the latter with the ids of
+            `crispmask convert`; None writes nothing.
+        ids_of: a COCO annotation file whose image and category ids the results have.
+        image_ids: what numbers mean that can be both ids and file names.
+        workers: processes that read the dataset; 0 reads it in the main process.
+
+    Raises:
+        DatasetError: a dataset that cannot be read, or a row that cannot be used.
+    """
+    spec = read_spec(data)
+    index = build_index(_split_paths(spec, split), len(spec.names), workers=None if workers else 0)
+    truth = coco_ground_truth(index, spec.names)
+    results = read_results(Path(predictions), truth, Path(ids_of) if ids_of else None, image_ids)
+    rows = sorted(results.rows, key=lambda row: row["image_id"])  # stable
+    comparison = compare(truth, rows, len(spec.names), True, area_of_box=results.has_boxes)
+    evaluation = Evaluation(measure(comparison, spec.names), rows, comparison)
+    if out is not None:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        write_results(Path(out), evaluation)
+    return evaluation.metrics
+
+
+def write_results(out: Path, evaluation: Evaluation) -> None:
+    """Writes metrics.json and predictions.json into a folder that is there."""
+    write_json_atomic(out / "metrics.json", evaluation.metrics.to_json())
+    write_json_atomic(out / "predictions.json", evaluation.predictions)
+
+
+def _split_paths(spec: DatasetSpec, split: Split) -> ImagePaths:
+    paths = {"train": spec.train, "val": spec.val, "test": spec.test}[split]
+    if not paths:
+        raise DatasetError(f"{spec.file}: no images for --split {split}; name them under {split}:")
+    return paths
 
 
 def _evaluate_graph(

@@ -25,10 +25,16 @@ if TYPE_CHECKING:
 class ValConfig:
     """COCO mask and box metrics of a checkpoint, at the native resolution of the images."""
 
-    weights: str
-    """Path of a checkpoint or an exported .onnx or .xml; or coco, with architecture and model."""
     data: str
     """Path to data.yaml."""
+    weights: str = ""
+    """Path of a checkpoint or an exported .onnx or .xml; or coco, with architecture and model."""
+    predictions: str = ""
+    """Instead of weights: a COCO results file of any program, with masks or boxes."""
+    ids_of: str = ""
+    """COCO annotation file whose image and category ids the predictions have; empty: see docs."""
+    image_ids: Literal["auto", "ids", "names"] = "auto"
+    """What image ids of predictions are that fit both `crispmask convert` and file names."""
     imgsz: int | Literal["auto"] = "auto"
     """Longest image side given to the network, pixels; auto: as trained."""
     split: Literal["train", "val", "test"] = "val"
@@ -47,6 +53,8 @@ class ValConfig:
     """Of a checkpoint of MMDetection: its layout, such as tiny or r50; empty: likewise."""
 
     def __post_init__(self) -> None:
+        if bool(self.weights) == bool(self.predictions):
+            raise ConfigError("val needs either --weights or --predictions")
         if self.imgsz != "auto" and self.imgsz < 32:
             raise ConfigError(f"--imgsz must be at least 32 or auto, not {self.imgsz}")
         if self.batch < 1:
@@ -56,15 +64,36 @@ class ValConfig:
 
 
 def val(argv: Sequence[str], prog: str) -> int:
-    """Measures a checkpoint on a dataset and prints the metrics of each class."""
+    """Measures a checkpoint or a results file and prints the metrics of each class."""
     config = parse(ValConfig, argv, prog)
+    out = free_folder(Path("runs/val")) if config.out == "auto" else Path(config.out)
+    metrics = _score_file(config, out) if config.predictions else _run_model(config, out)
+    print_metrics(metrics)
+    print(f"results in {out}")
+    return 0
+
+
+def _score_file(config: ValConfig, out: Path) -> CocoMetrics:
+    from crispmask.validate import validate_predictions
+
+    return validate_predictions(
+        config.predictions,
+        config.data,
+        split=config.split,
+        out=out,
+        ids_of=config.ids_of or None,
+        image_ids=config.image_ids,
+        workers=config.workers,
+    )
+
+
+def _run_model(config: ValConfig, out: Path) -> CocoMetrics:
     from crispmask.models.download import Store
     from crispmask.validate import validate  # torch takes seconds: not before the flags are right
 
-    out = free_folder(Path("runs/val")) if config.out == "auto" else Path(config.out)
     with show_progress() as progress:
         task = progress.add_task("validating", total=None)
-        metrics = validate(
+        return validate(
             config.weights,
             config.data,
             imgsz=None if config.imgsz == "auto" else config.imgsz,
@@ -78,9 +107,6 @@ def val(argv: Sequence[str], prog: str) -> int:
             store=Store(on_progress=report_downloads(progress)),
             on_batch=lambda num, total: progress.update(task, advance=num, total=total),
         )
-    print_metrics(metrics)
-    print(f"results in {out}")
-    return 0
 
 
 def print_metrics(metrics: CocoMetrics) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crispmask.types import Size
+
 
 def encode_masks(masks: NDArray[np.bool_]) -> list[dict[str, Any]]:
     """Compressed COCO RLE of each mask: {"size": [H, W], "counts": text}.
@@ -21,10 +23,7 @@ def encode_masks(masks: NDArray[np.bool_]) -> list[dict[str, Any]]:
     rles = [
         coco_mask.encode(np.asfortranarray(mask[:, :, None], dtype=np.uint8))[0] for mask in masks
     ]
-    return [
-        {"size": [int(side) for side in rle["size"]], "counts": _as_text(rle["counts"])}
-        for rle in rles
-    ]
+    return [_clean(rle) for rle in rles]
 
 
 def decode_masks(rles: list[dict[str, Any]]) -> NDArray[np.bool_]:
@@ -38,6 +37,64 @@ def decode_masks(rles: list[dict[str, Any]]) -> NDArray[np.bool_]:
     for mask, rle in zip(masks, rles, strict=True):
         mask[:] = coco_mask.decode([rle])[:, :, 0]
     return masks
+
+
+def encode_polygons(polygons: list[list[float]], size: Size) -> dict[str, Any]:
+    """Compressed RLE of the union of polygons, as COCO fills them.
+
+    Args:
+        polygons: x1, y1, x2, y2 ... of each, pixels.
+        size: (height, width).
+    """
+    from faster_coco_eval.core import mask as coco_mask
+
+    return _clean(coco_mask.merge(coco_mask.frPyObjects(polygons, *size)))
+
+
+def encode_runs(runs: list[int], size: Size) -> dict[str, Any]:
+    """Compressed RLE of the lengths of its runs.
+
+    Raises:
+        ValueError: they do not fill a mask of this size.
+    """
+    from faster_coco_eval.core import mask as coco_mask
+
+    lengths = np.asarray(runs, dtype=np.int64)
+    if (lengths < 0).any() or lengths.sum() != size[0] * size[1]:
+        raise ValueError(f"its runs do not fill {size[1]} x {size[0]} pixels")
+    return _clean(coco_mask.frPyObjects({"size": list(size), "counts": lengths.tolist()}, *size))
+
+
+def box_of_rle(rle: dict[str, Any]) -> list[float]:
+    """x, y, width and height of a mask, zeros if it is empty."""
+    from faster_coco_eval.core import mask as coco_mask
+
+    return [float(value) for value in np.asarray(coco_mask.toBbox([rle])).reshape(4)]
+
+
+def is_rle(counts: Any, size: Size) -> bool:
+    """Whether a text is a compressed RLE that fills a mask of this size exactly."""
+    if not isinstance(counts, str) or not counts.isascii():
+        return False
+    bits = np.frombuffer(counts.encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
+    if not len(bits) or bits.min() < 0 or bits.max() > 63 or bits[-1] & 32:
+        return False
+    last = (bits & 32) == 0
+    ends = np.flatnonzero(last)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    place = np.arange(len(bits)) - np.repeat(starts, ends - starts + 1)
+    if place.max() > 6:  # 35 bits: no image is that large
+        return False
+    values = np.add.reduceat((bits & 31) << (5 * place), starts)
+    negative = (bits[ends] & 16) != 0
+    values[negative] -= 1 << (5 * (place[ends][negative] + 1))
+    values[1::2] = np.cumsum(values[1::2])  # differences to the number two before, from the
+    values[2::2] = np.cumsum(values[2::2])  # fourth on; the first and third stand for themselves
+    return bool(values.min() >= 0 and values.sum() == size[0] * size[1])
+
+
+def _clean(rle: Any) -> dict[str, Any]:
+    return {"size": [int(side) for side in rle["size"]], "counts": _as_text(rle["counts"])}
 
 
 def _as_text(counts: str | bytes) -> str:

@@ -200,6 +200,7 @@ def compare(
     predictions: Sequence[Row],
     num_classes: int,
     boundary: bool = False,
+    area_of_box: bool = True,
 ) -> Comparison:
     """All predictions beside all annotations; neither argument is changed.
 
@@ -209,8 +210,9 @@ def compare(
             image one after the other.
         num_classes: K; the category id of a label is label + 1.
         boundary: whether boundary IoU is computed.
+        area_of_box: whether the size of a prediction is that of its box, or of its mask.
     """
-    comparer = Comparer(ground_truth, num_classes, boundary)
+    comparer = Comparer(ground_truth, num_classes, boundary, area_of_box)
     start = 0
     for end in range(1, len(predictions) + 1):
         image_id = predictions[start]["image_id"]
