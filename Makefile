@@ -3,13 +3,14 @@
 #   make test           all tests; make fast leaves out the slow ones
 #   make check          what CI checks before the slow tests: format, lint, types, fast tests
 #   make format         format the code and apply the safe lint fixes
+#   make docs           build the documentation into site/
 #   make requirements   compile the pinned versions again, the same for every Python
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo demo-solov2 test fast slow check lint format requirements
+.PHONY: setup demo demo-solov2 test fast slow check lint format docs requirements
 
 setup: $(READY)
 
@@ -69,5 +70,12 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+.venv/.docs: $(READY)
+	PATH="$$PATH:$(CURDIR)/$(BIN)" uv pip install --python $(BIN)/python --constraint requirements.txt --editable '.[dev,docs]' || $(BIN)/python -m pip install --constraint requirements.txt --editable '.[dev,docs]'
+	@touch .venv/.docs
+
 requirements:
-	uv pip compile pyproject.toml --extra dev --universal --fork-strategy fewest --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade --quiet -o requirements.txt
+	uv pip compile pyproject.toml --extra dev --extra docs --universal --fork-strategy fewest --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade --quiet -o requirements.txt
