@@ -12,6 +12,7 @@ Architecture = Literal["solov2", "rtmdet-ins"]
 ModelName = Literal["nano", "tiny", "small", "medium", "large"]
 
 
+_NUMBERS = re.compile(r"\d+(\.\d+)?(,\d+(\.\d+)?)*")
 _GRIDS = re.compile(r"[1-9]\d{0,2}(,[1-9]\d{0,2}){4}")
 
 
@@ -178,6 +179,8 @@ class TrainConfig:
     """Factor on the learning rate from each part to the one before: head, stages 4 to 1."""
     clip_norm: float = 35.0
     """Largest gradient norm; 0 turns clipping off."""
+    class_weights: str = "none"
+    """Weights in the class loss, as in 1,2.5,1; auto: more for rare classes; or none."""
     ema_decay: float = 0.9999
     """Decay of the averaged weights, reached with `ema_tau`; 0 turns averaging off."""
     ema_tau: float = 2000.0
@@ -267,6 +270,12 @@ class TrainConfig:
         )
         _check(0 < self.layer_decay <= 1, f"--layer-decay is above 0 to 1, not {self.layer_decay}")
         _check(self.clip_norm >= 0, f"--clip-norm must not be negative, not {self.clip_norm}")
+        _check(
+            self.class_weights in ("none", "auto")
+            or _NUMBERS.fullmatch(self.class_weights) is not None,
+            "--class-weights is none, auto or a number for each class such as 1,2.5,1, "
+            f"not {self.class_weights}",
+        )
         _check(0 <= self.ema_decay < 1, f"--ema-decay is 0 to below 1, not {self.ema_decay}")
         _check(self.ema_tau > 0, f"--ema-tau must be positive, not {self.ema_tau}")
         _check(
@@ -290,6 +299,12 @@ class TrainConfig:
     def num_cells(self) -> tuple[int, ...] | None:
         """The numbers of `grids`; None if it is auto."""
         return None if self.grids == "auto" else tuple(map(int, self.grids.split(",")))
+
+    def class_weight_values(self) -> tuple[float, ...] | None:
+        """The numbers of `class_weights`; None if there are none, or not yet."""
+        if self.class_weights in ("none", "auto"):
+            return None
+        return tuple(map(float, self.class_weights.split(",")))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from crispmask.augment.transform import Transform
 from crispmask.config import TrainConfig
 from crispmask.data.spec import read_spec
 from crispmask.engine.checkpoint import load_checkpoint
+from crispmask.engine.class_weights import resolve_class_weights
 from crispmask.engine.device import make_fabric, peak_memory_mb, set_deterministic
 from crispmask.engine.evaluate import Evaluation, evaluate
 from crispmask.engine.guard import ExplodedError, Guard, go_back
@@ -101,6 +102,9 @@ def fit(
             settings, len(dataset.names), resumed is None, on_download
         )
     data = read_data(settings, dataset, console)
+    settings = replace(
+        settings, config=resolve_class_weights(settings.config, data.train, spec.num_classes)
+    )
     loaders = make_loaders(settings, data, network.pad_value, fabric, transform)
     run = start_run(network, settings, fabric, steps_per_epoch=len(loaders.train))
     if resumed:

@@ -12,6 +12,7 @@ import yaml
 from crispmask.atomic import replacing
 from crispmask.cache import default_folder
 from crispmask.config import AugmentConfig, ModelName, TrainConfig
+from crispmask.engine.class_weights import check_class_weights
 from crispmask.engine.device import Precision, resolve_device, resolve_precision
 from crispmask.engine.learning_rate import choose_rate
 from crispmask.engine.optim import OptimizerName
@@ -74,8 +75,10 @@ def resolve(
         num_images: of the training split.
 
     Raises:
-        ConfigError: no such model, backbone or device, or a precision the device has not.
+        ConfigError: weights for another number of classes, no such model, backbone or device,
+            or a precision the device has not.
     """
+    check_class_weights(config, num_classes)
     architecture = config.architecture
     row = find_row(architecture, config.model)
     usual = config.backbone in ("auto", row.backbone)

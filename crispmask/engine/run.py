@@ -70,6 +70,8 @@ def start_run(
 ) -> Run:
     """A run at its first step; `network` is moved to the device."""
     config = settings.config
+    if (weights := config.class_weight_values()) is not None:
+        network.weigh_classes(weights)
     network.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(
         network,

@@ -6,7 +6,7 @@ Letters: B batch, H and W input pixels.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Generic, TypeVar
 
 import torch
@@ -35,6 +35,18 @@ class Network(nn.Module, Generic[OutputsT]):
     backbone: Backbone
 
     num_classes: int
+
+    class_weights: Tensor | None
+    """(K,) weights of the classes in the class loss; None: all 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Part of the training, not of the model: it moves to the device, but is not saved.
+        self.register_buffer("class_weights", None, persistent=False)
+
+    def weigh_classes(self, weights: Sequence[float]) -> None:
+        """Lets the class loss of class k count `weights[k]` times."""
+        self.class_weights = torch.tensor(weights, dtype=torch.float32)
 
     @abstractmethod
     def forward(self, images: Tensor) -> OutputsT:

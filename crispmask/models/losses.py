@@ -40,7 +40,11 @@ def dice_loss(mask_logits: Tensor, masks: Tensor, eps: float) -> Tensor:
 
 
 def sigmoid_focal_loss(
-    logits: Tensor, targets: Tensor, gamma: float = 2.0, alpha: float = 0.25
+    logits: Tensor,
+    targets: Tensor,
+    gamma: float = 2.0,
+    alpha: float = 0.25,
+    class_weights: Tensor | None = None,
 ) -> Tensor:
     """Sum over all elements of alpha_t (1 - p_t)^gamma (-log p_t).
 
@@ -51,6 +55,7 @@ def sigmoid_focal_loss(
         targets: 0 or 1, of the same shape.
         gamma: focusing exponent.
         alpha: weight of the ones.
+        class_weights: (K,) factors along the last axis; None: all 1.
 
     Returns:
         A scalar, float32.
@@ -60,7 +65,8 @@ def sigmoid_focal_loss(
     wrong = p + targets - 2 * p * targets  # 1 - p_t
     weight = 1 - alpha + (2 * alpha - 1) * targets  # alpha_t
     cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    return (weight * wrong.pow(gamma) * cross_entropy).sum()
+    loss = weight * wrong.pow(gamma) * cross_entropy
+    return (loss if class_weights is None else loss * class_weights).sum()
 
 
 def quality_focal_loss(logits: Tensor, targets: Tensor, beta: float = 2.0) -> Tensor:

@@ -15,6 +15,10 @@ from crispmask.models.losses import (
     quality_focal_loss,
     sigmoid_focal_loss,
 )
+from crispmask.models.rtmdet_ins.assign import Assignment
+from crispmask.models.rtmdet_ins.loss import class_loss as rtmdet_ins_class_loss
+from crispmask.models.solov2.loss import class_loss as solov2_class_loss
+from crispmask.models.solov2.targets import GridTargets
 
 seeds = st.integers(0, 2**31)
 
@@ -107,3 +111,40 @@ def test_losses_of_half_precision_are_float32() -> None:
     loss = dice_loss(logits, torch.ones(1, 64, 64, dtype=torch.bool), eps=1e-3)
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(0, abs=1e-3)
+
+
+def test_class_weights_by_loops() -> None:
+    """Of both architectures: each element of class k counts w_k times, the divisor stays."""
+    generator = torch.Generator().manual_seed(3)
+    weights = torch.tensor([0.5, 2.0, 1.0])
+    logits = torch.randn(1, 3, 2, 2, generator=generator)
+    labels = torch.tensor([3, 1, 3, 0])  # of the four cells; 3 is background
+    cells = GridTargets(labels, torch.tensor([1, 3]), torch.tensor([0, 1]))
+    expected = 0.0
+    for cell in range(4):
+        for k in range(3):
+            p = sigmoid(float(logits[0, k, cell // 2, cell % 2]))
+            if labels[cell] == k:
+                term = 0.25 * (1 - p) ** 2 * -math.log(p)
+            else:
+                term = 0.75 * p**2 * -math.log(1 - p)
+            expected += float(weights[k]) * term
+    loss = solov2_class_loss((logits,), [[cells]], weights)
+    assert float(loss) == pytest.approx(expected / (2 + 1), rel=1e-5)
+    assert float(loss) != pytest.approx(float(solov2_class_loss((logits,), [[cells]])), rel=1e-3)
+
+    priors = logits.flatten(2).transpose(1, 2)  # (1, 4, 3)
+    assignment = Assignment(torch.tensor([-1, 0, -1, 1]), torch.tensor([0.0, 0.8, 0.0, 0.6]))
+    own = torch.tensor([1, 0])
+    valid = torch.tensor([[True, True, False, True]])
+    expected = 0.0
+    for cell in (0, 1, 3):
+        instance = int(assignment.instances[cell])
+        for k in range(3):
+            p = sigmoid(float(priors[0, cell, k]))
+            hit = instance >= 0 and int(own[instance]) == k
+            y = float(assignment.quality[cell]) if hit else 0.0
+            entropy = -(y * math.log(p) + (1 - y) * math.log(1 - p))
+            expected += float(weights[k]) * abs(y - p) ** 2 * entropy
+    loss = rtmdet_ins_class_loss(priors, [own], [assignment], valid, weights)
+    assert float(loss) == pytest.approx(expected / (0.8 + 0.6), rel=1e-5)

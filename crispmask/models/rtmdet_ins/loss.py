@@ -28,7 +28,11 @@ DICE_EPS = 5e-6
 
 
 def class_loss(
-    class_logits: Tensor, labels: list[Tensor], assignments: list[Assignment], valid: Tensor
+    class_logits: Tensor,
+    labels: list[Tensor],
+    assignments: list[Assignment],
+    valid: Tensor,
+    class_weights: Tensor | None = None,
 ) -> Tensor:
     """Quality focal loss over all valid priors, divided by the summed quality of positives.
 
@@ -37,6 +41,7 @@ def class_loss(
         labels: (N,) of each image.
         assignments: of each image.
         valid: (B, A) bool, priors on the image and not on its padding.
+        class_weights: (K,) what each class counts; None: all the same.
     """
     targets = torch.zeros_like(class_logits)
     for wanted, image_labels, assignment in zip(targets, labels, assignments, strict=True):
@@ -44,6 +49,8 @@ def class_loss(
         own = image_labels[assignment.instances[positive]]
         wanted[positive, own] = assignment.quality[positive]
     loss = quality_focal_loss(class_logits, targets) * valid[..., None]
+    if class_weights is not None:
+        loss = loss * class_weights
     return CLASS_WEIGHT * loss.sum() / _quality_divisor(assignments)
 
 

@@ -96,7 +96,7 @@ class RTMDetIns(Network[RTMDetInsOutputs]):
             masks = [masks_subsampled(t[2], targets.mask_stride, self.mask_stride) for t in images]
             features = outputs.mask_features.float()
             return {
-                "class": class_loss(class_logits, labels, assignments, valid),
+                "class": class_loss(class_logits, labels, assignments, valid, self.class_weights),
                 "box": box_loss(boxes, target_boxes, assignments),
                 "mask": mask_loss(kernels, features, priors, masks, assignments),
             }

@@ -25,7 +25,11 @@ MASK_WEIGHT = 3.0
 DICE_EPS = 1e-3
 
 
-def class_loss(class_logits: tuple[Tensor, ...], targets: list[list[GridTargets]]) -> Tensor:
+def class_loss(
+    class_logits: tuple[Tensor, ...],
+    targets: list[list[GridTargets]],
+    class_weights: Tensor | None = None,
+) -> Tensor:
     """Focal loss over all cells, divided by the number of positive cells plus one.
 
     Source: SOLO, arXiv:1912.04488, the training objective.
@@ -33,6 +37,7 @@ def class_loss(class_logits: tuple[Tensor, ...], targets: list[list[GridTargets]
     Args:
         class_logits: (B, K, S, S) of each level.
         targets: of each image, for each level.
+        class_weights: (K,) what each class counts; None: all the same.
     """
     K = class_logits[0].shape[1]
     logits = torch.cat(
@@ -41,7 +46,8 @@ def class_loss(class_logits: tuple[Tensor, ...], targets: list[list[GridTargets]
     labels = torch.cat([t.labels for level in zip(*targets, strict=True) for t in level])
     wanted = F.one_hot(labels, K + 1)[:, :K]  # (cells, K), zeros for background
     num_positive = (labels < K).sum().float()
-    return CLASS_WEIGHT * sigmoid_focal_loss(logits, wanted) / divisor(num_positive, extra=1)
+    loss = sigmoid_focal_loss(logits, wanted, class_weights=class_weights)
+    return CLASS_WEIGHT * loss / divisor(num_positive, extra=1)
 
 
 def mask_loss(

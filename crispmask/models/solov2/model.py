@@ -92,7 +92,7 @@ class Solov2(Network[Solov2Outputs]):
                 for _, _, m in targets.per_image()
             ]
             return {
-                "class": class_loss(outputs.class_logits, grids),
+                "class": class_loss(outputs.class_logits, grids, self.class_weights),
                 "mask": mask_loss(outputs.kernels, outputs.mask_features, masks, grids),
             }
 
