@@ -14,6 +14,13 @@ from numpy.typing import NDArray
 
 from crispmask.metrics.average_precision import LIMITS, Accumulated, accumulate
 from crispmask.metrics.comparison import Comparison, Row, compare
+from crispmask.metrics.confidence import (
+    Calibration,
+    ConfidenceCurves,
+    calibrate,
+    confidence_curves,
+    judge,
+)
 from crispmask.metrics.curves import PrecisionRecall
 from crispmask.metrics.matching import rank_predictions
 
@@ -81,6 +88,8 @@ class CocoMetrics:
         box: overlap measured between boxes.
         num_instances: (K,) annotated instances of each class, crowds not counted.
         curves: precision over recall of the masks.
+        confidence: what a threshold on the score does, at mask IoU 0.50.
+        calibration: whether the score is the share of predictions that is right.
         boundary: overlap measured between boundaries, and at most that of the masks; None if
             it was not computed. Source: Boundary IoU, arXiv:2103.16562.
     """
@@ -90,6 +99,8 @@ class CocoMetrics:
     box: Summary
     num_instances: NDArray[np.int64]
     curves: PrecisionRecall
+    confidence: ConfidenceCurves
+    calibration: Calibration
     boundary: Summary | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -100,6 +111,8 @@ class CocoMetrics:
         values: dict[str, Any] = {}
         for prefix, summary in kinds.items():
             values |= summary.to_json(prefix)
+        values |= self.confidence.best.to_json("best")
+        values |= self.calibration.to_json()
         values["per_class"] = {
             name: {
                 **{
@@ -107,6 +120,7 @@ class CocoMetrics:
                     for prefix, summary in kinds.items()
                     for key, value in summary.class_json(prefix, label).items()
                 },
+                **self.confidence.class_best[label].to_json("best"),
                 "instances": int(self.num_instances[label]),
             }
             for label, name in enumerate(self.names)
@@ -144,20 +158,22 @@ def measure(comparison: Comparison, names: Sequence[str]) -> CocoMetrics:
         names: class names by label.
     """
     ranking = rank_predictions(comparison)
-    pairs, annotations = comparison.pairs, comparison.annotations
+    pairs = comparison.pairs
     masks = accumulate(comparison, ranking, pairs.mask_iou)
     with_boundary = len(pairs.boundary_iou) == len(pairs)
-    counted = annotations.label[~annotations.crowd]
+    judged = judge(comparison, ranking, masks.partner[:, 0])
     return CocoMetrics(
         names=tuple(names),
         mask=_summarise(masks),
         box=_summarise(accumulate(comparison, ranking, pairs.box_iou)),
-        num_instances=np.bincount(counted, minlength=len(names)).astype(np.int64),
+        num_instances=judged.wanted,
         curves=PrecisionRecall(
             precision50=masks.precision[0, :, :, 0].T,
             precision75=masks.precision[5, :, :, 0].T,
             scores50=masks.scores[0, :, :, 0].T,
         ),
+        confidence=confidence_curves(judged),
+        calibration=calibrate(judged),
         boundary=_summarise(accumulate(comparison, ranking, pairs.boundary_iou))
         if with_boundary
         else None,

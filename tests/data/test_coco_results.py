@@ -112,7 +112,7 @@ def test_classes_count_from_one_unless_there_is_a_zero(tmp_path: Path) -> None:
     assert [r["category_id"] for r in rows] == [1, 2]
     rows = read(tmp_path, row(category_id=1), row(category_id=0), image_ids="ids").rows
     assert [r["category_id"] for r in rows] == [2, 1]
-    with pytest.raises(DatasetError, match="row 2: no class has category_id 2.*from 0 to 1"):
+    with pytest.raises(DatasetError, match=r"row 2: no class has category_id 2.*from 0 to 1"):
         read(tmp_path, row(category_id=0), row(category_id=2), image_ids="ids")
 
 
@@ -171,7 +171,7 @@ def test_no_results_file_is_one_line(tmp_path: Path, content: str) -> None:
     path.write_text(content, encoding="utf-8")
     with pytest.raises(DatasetError, match=r"results\.json"):
         read_results(path, truth())
-    with pytest.raises(DatasetError, match="none.json"):
+    with pytest.raises(DatasetError, match=r"none\.json"):
         read_results(tmp_path / "none.json", truth())
 
 

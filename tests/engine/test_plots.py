@@ -23,6 +23,7 @@ from crispmask.engine.plots.labels import normalised_boxes
 from crispmask.engine.plots.results import read_results
 from crispmask.engine.plots.style import shorten_name
 from crispmask.metrics.coco import CocoMetrics, Summary
+from crispmask.metrics.confidence import Judged, calibrate, confidence_curves
 from crispmask.metrics.curves import PrecisionRecall
 from crispmask.types import Batch, Instances, Targets
 
@@ -144,7 +145,10 @@ def metrics(num_classes: int, undefined: bool = False) -> CocoMetrics:
     summary = Summary(0, 0, 0, (0, 0, 0), (0, 0, 0), (0, 0, 0), none, none, none, none)
     curves = PrecisionRecall(precision, precision / 2, scores)
     names = tuple((*NAMES, *(f"class {i}" for i in range(num_classes)))[:num_classes])
-    return CocoMetrics(names, summary, summary, none.astype(np.int64), curves)
+    count = none.astype(np.int64)
+    judged = Judged(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, bool), count)
+    confidence, calibration = confidence_curves(judged), calibrate(judged)
+    return CocoMetrics(names, summary, summary, count, curves, confidence, calibration)
 
 
 @pytest.mark.filterwarnings("error")

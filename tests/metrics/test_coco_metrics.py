@@ -15,6 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from crispmask.metrics.coco import evaluate_coco
+from crispmask.metrics.confidence import Best
 
 NAMES = ("cat", "dog", "bird")
 KEYS = ("mAP50-95", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large")
@@ -47,8 +48,10 @@ def bounds(mask: np.ndarray) -> list[float]:
 def random_case(rng: np.random.Generator) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A small COCO file and predictions with ties, misses, duplicates, crowds, nothing at all."""
     images, annotations, predictions = [], [], []
-    size = (int(rng.integers(8, 160)), int(rng.integers(8, 160)))
+    low, high = (1, 8) if rng.random() < 0.15 else (8, 160)
+    size = (int(rng.integers(low, high)), int(rng.integers(low, high)))
     most = int(rng.choice([0, 1, 6]))
+    copies = 60 if rng.random() < 0.05 else 3  # more than 100 of one class now and then
     for image_id in range(1, int(rng.integers(1, 5)) + 1):
         images.append({"id": image_id, "height": size[0], "width": size[1], "file_name": "a.jpg"})
         masks = [random_mask(rng, size) for _ in range(int(rng.integers(0, most + 1)))]
@@ -70,7 +73,7 @@ def random_case(rng: np.random.Generator) -> tuple[dict[str, Any], list[dict[str
             annotations.append(annotation)
         wrong = [random_mask(rng, size) for _ in range(int(rng.integers(0, most + 1)))]
         for mask in masks + wrong:
-            for _ in range(int(rng.integers(0, 3))):
+            for _ in range(int(rng.integers(0, copies))):
                 shifted = np.roll(mask, rng.integers(-2, 3, 2), axis=(0, 1))
                 box = np.array(bounds(shifted)) + rng.normal(0, rng.choice([0, 2]), 4)
                 predictions.append(
@@ -138,9 +141,16 @@ def assert_equal_to_pycocotools(truth: dict[str, Any], predictions: list[dict[st
             np.testing.assert_allclose(curves.scores50, scores.T, atol=1e-6)
 
 
-@pytest.mark.parametrize("block", range(6))
+@pytest.mark.parametrize("block", range(10))
 def test_equals_pycocotools(block: int) -> None:
-    for seed in range(block * 50, block * 50 + 50):
+    for seed in range(block * 20, block * 20 + 20):
+        assert_equal_to_pycocotools(*random_case(np.random.default_rng(seed)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(20))
+def test_equals_pycocotools_thousands_of_times(block: int) -> None:
+    for seed in range(1000 + block * 200, 1200 + block * 200):
         assert_equal_to_pycocotools(*random_case(np.random.default_rng(seed)))
 
 
@@ -178,6 +188,8 @@ def one_instance() -> tuple[dict[str, Any], list[dict[str, Any]]]:
 def test_json_has_the_agreed_keys() -> None:
     result = evaluate_coco(*one_instance(), NAMES).to_json()
     expected = {f"{prefix}/{key}" for prefix in ("mask", "box") for key in KEYS}
+    expected |= {f"best/{key}" for key in ("confidence", "F1", "precision", "recall")}
+    expected |= {f"calibration/{key}" for key in ("ECE", "count", "expected", "observed")}
     assert set(result) == expected | {"per_class"}
     assert result["mask/mAP50-95"] == pytest.approx(1)
     assert result["box/mAP_medium"] == pytest.approx(1)
@@ -189,6 +201,8 @@ def test_json_has_the_agreed_keys() -> None:
     ]
     for name, value, count in (("cat", -1, 0), ("dog", 1, 1), ("bird", -1, 0)):
         expected_row = {**dict.fromkeys(class_keys, value), "instances": count}
+        expected_row["best/confidence"] = 0.75 * count
+        expected_row |= dict.fromkeys(("best/F1", "best/precision", "best/recall"), count)
         assert result["per_class"][name] == pytest.approx(expected_row)
     assert json.loads(json.dumps(result)) == result
 
@@ -200,7 +214,8 @@ def test_no_predictions() -> None:
     assert result["mask/mAP50-95"] == 0
     assert result["mask/AR100"] == 0
     assert result["mask/mAP_large"] == -1
-    assert metrics.curves.best_confidence() == (0, 0)
+    assert metrics.confidence.best == Best(0, 0, 0, 0)
+    assert metrics.calibration.error >= 0
 
 
 @pytest.mark.parametrize("with_images", [True, False])
@@ -212,7 +227,8 @@ def test_no_ground_truth(with_images: bool, with_predictions: bool) -> None:
     metrics = evaluate_coco(truth, found, NAMES)
     result = metrics.to_json()
     assert all(result[f"{prefix}/{key}"] == -1 for prefix in ("mask", "box") for key in KEYS)
-    assert metrics.curves.best_confidence() == (0, 0)
+    assert metrics.confidence.best == Best(0, 0, 0, 0)
+    assert metrics.calibration.error >= 0
 
 
 def test_arguments_stay_as_they_are(capfd: pytest.CaptureFixture[str]) -> None:
@@ -223,19 +239,3 @@ def test_arguments_stay_as_they_are(capfd: pytest.CaptureFixture[str]) -> None:
     evaluate_coco(truth, predictions, NAMES)
     assert (truth, predictions) == before
     assert capfd.readouterr() == ("", "")
-
-
-def test_best_confidence_of_a_perfect_prediction() -> None:
-    metrics = evaluate_coco(*one_instance(), NAMES)
-    threshold, f1 = metrics.curves.best_confidence()
-    assert threshold == pytest.approx(0.75)
-    assert f1 == pytest.approx(1)
-
-
-def test_best_confidence_drops_a_worse_prediction() -> None:
-    truth, (good,) = one_instance()
-    elsewhere = np.zeros((64, 64), dtype=bool)
-    elsewhere[:5, :5] = True
-    bad = {**good, "score": 0.3, "segmentation": encode(elsewhere), "bbox": [0, 0, 5, 5]}
-    threshold, _ = evaluate_coco(truth, [bad, good], NAMES).curves.best_confidence()
-    assert threshold == pytest.approx(0.75)

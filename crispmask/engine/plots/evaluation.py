@@ -33,8 +33,8 @@ def plot_pr_curve(metrics: CocoMetrics, out_png: str | Path) -> None:
     curves = metrics.curves
     with new_figure(12.5, 5.2, out_png) as figure:
         left, right = figure.subplots(1, 2)
-        threshold, f1 = curves.best_confidence()
-        note = f"best F1 {f1:.2f}\nat confidence {threshold:.2f}" if f1 > 0 else ""
+        best = metrics.confidence.best
+        note = f"best F1 {best.f1:.2f}\nat confidence {best.confidence:.2f}" if best.f1 > 0 else ""
         _draw_curves(left, "IoU 0.50", curves.precision50, curves.recall, metrics.names, note)
         _draw_curves(right, "IoU 0.75", curves.precision75, curves.recall, metrics.names)
 
