@@ -57,6 +57,11 @@ class Summary:
     class_ap75: NDArray[np.float64]
     class_ar: NDArray[np.float64]
 
+    @property
+    def ar100(self) -> float:
+        """The last of `ar`, the one of metrics.json that is mostly meant."""
+        return self.ar[2]
+
     def to_json(self, prefix: str) -> dict[str, float]:
         """The numbers over all classes under the keys of metrics.json."""
         return {

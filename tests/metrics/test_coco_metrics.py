@@ -31,7 +31,7 @@ def random_mask(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     """A rectangle or an ellipse, some with a hole, some touching the border."""
     height, width = size
     cy, cx = rng.uniform(0, height), rng.uniform(0, width)
-    ry, rx = rng.uniform(1, height * 0.6), rng.uniform(1, width * 0.6)
+    ry, rx = rng.uniform(1, 2 + height * 0.6), rng.uniform(1, 2 + width * 0.6)
     y, x = np.mgrid[:height, :width] + 0.5
     dy, dx = (y - cy) / ry, (x - cx) / rx
     distance = np.hypot(dx, dy) if rng.random() < 0.5 else np.maximum(abs(dx), abs(dy))
