@@ -203,6 +203,10 @@ class TrainConfig:
     """Epochs between checkpoints that are kept beside best.pt and last.pt; 0 keeps none."""
     workers: int = 4
     """Processes that load training images; 0 loads in the main process."""
+    cache: Literal["none", "ram", "disk"] = "none"
+    """Where decoded images are kept: ram for this run, disk (the cache folder) for later ones."""
+    strict: bool = False
+    """Stop at an image that cannot be read; otherwise it is left out, and counted."""
     device: str = "auto"
     """auto, cpu, mps, cuda, or the number of a GPU."""
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
@@ -287,6 +291,11 @@ class TrainConfig:
             self.val_interval >= 1, f"--val-interval must be at least 1, not {self.val_interval}"
         )
         _check(self.workers >= 0, f"--workers must not be negative, not {self.workers}")
+        _check(
+            self.cache == "none" or self.multi_scale == 0,
+            f"--cache {self.cache} keeps images of one size, --multi-scale {self.multi_scale} "
+            "asks for others: leave one of them out",
+        )
         _check(
             self.grids == "auto" or self.architecture == "solov2",
             f"--grids is for solov2; leave it out with {self.architecture}",

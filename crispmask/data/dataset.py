@@ -11,8 +11,9 @@ from torch.utils.data import Dataset
 from crispmask.augment.pipeline import Pipeline
 from crispmask.augment.transform import Transform
 from crispmask.config import AugmentConfig
-from crispmask.data.images import read_image
 from crispmask.data.index import DatasetIndex
+from crispmask.data.pixels import PixelCache, load_image, stored_size
+from crispmask.errors import DatasetError
 from crispmask.geometry.letterbox import fit_size, resize_image
 from crispmask.types import Sample, Size
 
@@ -20,7 +21,12 @@ Partners = Literal["dataset", "batch"]
 
 
 def load_sample(
-    index: DatasetIndex, i: int, imgsz: int | Size, upscale: bool = False, quick: bool = False
+    index: DatasetIndex,
+    i: int,
+    imgsz: int | Size,
+    upscale: bool = False,
+    quick: bool = False,
+    pixels: PixelCache | None = None,
 ) -> Sample:
     """Image i with its instances, reduced to fit.
 
@@ -30,18 +36,76 @@ def load_sample(
         imgsz: the longest side, or the (height, width) to fit inside.
         upscale: whether a small image grows to fit.
         quick: whether a decoder may reduce large images, with slightly other pixels.
+        pixels: images decoded before, in the same way; the sample is the same without.
 
     Raises:
         DatasetError: the image cannot be read.
     """
-    if quick:
-        size = fit_size(index.size(i), imgsz, upscale)
-        image = read_image(index.path(i), at_least=size)
-    else:
-        image = read_image(index.path(i))
-        size = fit_size(image.shape[:2], imgsz, upscale)
+    image = None if pixels is None else pixels.image(i, stored_size(index, i, imgsz))
+    if image is None:
+        image = load_image(index, i, imgsz, quick)
+    size = fit_size(index.size(i), imgsz, upscale)
     polygons, labels = index.annotation(i, size)
     return Sample(resize_image(image, size), polygons, labels, i)
+
+
+class Reader:
+    """Loads samples of a split, and tells which one and which could not be read.
+
+    Attributes:
+        index: the split.
+        upscale: as of `load_sample`.
+        quick: as of `load_sample`.
+        pixels: as of `load_sample`.
+        unreadable: messages by path, of images that others were taken for; whoever reports
+            them empties it.
+        on_read: called with the position of each image before it is read.
+    """
+
+    def __init__(
+        self, index: DatasetIndex, upscale: bool, quick: bool, pixels: PixelCache | None
+    ) -> None:
+        self.index = index
+        self.upscale = upscale
+        self.quick = quick
+        self.pixels = pixels
+        self.unreadable: dict[str, str] = {}
+        self.on_read: Callable[[int], None] = _nobody_asks
+
+    def load(self, i: int, imgsz: int) -> Sample:
+        """Image i.
+
+        Raises:
+            DatasetError: it cannot be read.
+        """
+        self.on_read(i)
+        return load_sample(self.index, i, imgsz, self.upscale, self.quick, self.pixels)
+
+    def load_or_next(self, i: int, imgsz: int) -> Sample:
+        """Image i, or the first one after it that can be read.
+
+        Batches keep their size, and all processes of a training the same number of them.
+
+        Raises:
+            DatasetError: that many in a row cannot be read.
+        """
+        for step in range(_MOST_IN_A_ROW):
+            k = (i + step) % len(self.index)
+            try:
+                return self.load(k, imgsz)
+            except DatasetError as error:
+                self.unreadable[str(self.index.path(k))] = str(error)
+                if step + 1 == min(_MOST_IN_A_ROW, len(self.index)):
+                    raise
+        raise AssertionError  # the last one raised
+
+
+_MOST_IN_A_ROW = 100
+"""Unreadable images one after the other: a disk that is gone, not single damaged files."""
+
+
+def _nobody_asks(i: int) -> None:
+    return
 
 
 class TrainKey(NamedTuple):
@@ -73,6 +137,9 @@ class TrainDataset(Dataset[Sample]):
         partners: where mosaic and mixup find their other images. With "batch" every image is
             decoded once per batch.
         transform: the user's own change.
+        pixels: images decoded before.
+        strict: whether an image that cannot be read is an error; else the next one that can is
+            taken for it, and `reader.unreadable` tells.
     """
 
     def __init__(
@@ -84,8 +151,12 @@ class TrainDataset(Dataset[Sample]):
         close_mosaic_epoch: int,
         partners: Partners = "dataset",
         transform: Transform | None = None,
+        pixels: PixelCache | None = None,
+        strict: bool = True,
     ) -> None:
         self.index = index
+        self.reader = Reader(index, upscale=False, quick=True, pixels=pixels)
+        self.strict = strict
         self.imgsz = imgsz
         self.augment = augment
         self.seed = seed
@@ -126,7 +197,8 @@ class TrainDataset(Dataset[Sample]):
         return pipeline(lambda i: load(i, imgsz), key.position, partners, rng)
 
     def _load(self, i: int, imgsz: int) -> Sample:
-        return load_sample(self.index, i, imgsz, quick=True)
+        load = self.reader.load if self.strict else self.reader.load_or_next
+        return load(i, imgsz)
 
 
 class ValDataset(Dataset[Sample]):
@@ -135,18 +207,35 @@ class ValDataset(Dataset[Sample]):
     Args:
         index: the split.
         imgsz: longest side, pixels.
+        pixels: images decoded before.
+        strict: whether an image that cannot be read is an error; else a batch lacks it, and
+            `reader.unreadable` tells.
     """
 
-    def __init__(self, index: DatasetIndex, imgsz: int) -> None:
+    def __init__(
+        self,
+        index: DatasetIndex,
+        imgsz: int,
+        pixels: PixelCache | None = None,
+        strict: bool = True,
+    ) -> None:
         self.index = index
         self.imgsz = imgsz
+        self.reader = Reader(index, upscale=True, quick=False, pixels=pixels)
+        self.strict = strict
 
     def __len__(self) -> int:
         return len(self.index)
 
     def __getitem__(self, i: int) -> Sample:
-        return load_sample(self.index, i, self.imgsz, upscale=True)
+        return self.reader.load(i, self.imgsz)
 
     def batch(self, keys: Sequence[int]) -> Iterator[Sample]:
         """The samples of one batch, in order."""
-        yield from (self[i] for i in keys)
+        for i in keys:
+            try:
+                yield self[i]
+            except DatasetError as error:
+                if self.strict:
+                    raise
+                self.reader.unreadable[str(self.index.path(i))] = str(error)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from crispmask.data.collate import MULTIPLE, collate
 from crispmask.data.dataset import TrainDataset, TrainKey, ValDataset
 from crispmask.data.index import DatasetIndex
+from crispmask.data.workers import IDLE, StartWorker, frozen_garbage, new_slots, obituary
 from crispmask.errors import CrispmaskError
 from crispmask.geometry.letterbox import round_up
 from crispmask.types import Batch, Sample
+
+_logger = logging.getLogger(__name__)
 
 
 class TrainSampler(Sampler[list[TrainKey]]):
@@ -91,7 +96,17 @@ def multi_scale_sizes(imgsz: int, fraction: float) -> tuple[int, ...]:
 
 
 class BatchLoader(DataLoader[Any]):
-    """Yields `Batch`; an error of a file is raised as it is, not as the traceback of a worker."""
+    """Yields `Batch`; an error of a file is raised as it is, not as the traceback of a worker.
+
+    Attributes:
+        unreadable: paths of the images that could not be read so far; each is told once.
+        slots: what each of its processes reads.
+        index: of the split.
+    """
+
+    unreadable: set[str]
+    slots: Tensor
+    index: DatasetIndex
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the order and the random changes of training images."""
@@ -99,15 +114,39 @@ class BatchLoader(DataLoader[Any]):
             self.batch_sampler.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # theirs is a class of torch
-        for batch in super().__iter__():
-            if isinstance(batch, CrispmaskError):
+        if self.processes or not self.num_workers:
+            batches = super().__iter__()
+        else:
+            with frozen_garbage():  # the processes start here
+                batches = super().__iter__()
+        for loaded in batches:
+            if isinstance(loaded, CrispmaskError):
                 try:
-                    raise batch
+                    raise loaded
                 finally:
                     # The error holds this frame. If the frame held the error too, the workers
                     # would end by garbage collection, which waits seconds for them.
-                    del batch
-            yield batch
+                    del loaded
+            batch, *missing = loaded  # pinning makes lists of tuples
+            for path, message in missing:
+                if path not in self.unreadable:
+                    _logger.warning("%s", message)
+                self.unreadable.add(path)
+            if batch is not None:
+                yield batch
+
+    @property
+    def processes(self) -> Sequence[BaseProcess]:
+        """The processes that load; none before the first batch, or without workers."""
+        return getattr(self._iterator, "_workers", ())
+
+    def obituary(self) -> str | None:
+        """A line about the first process that has died, None if there is none."""
+        return obituary(self.processes, self.slots, self.index)
+
+
+Missing = tuple[str, str]
+"""The path of an image that could not be read, and what is said about it."""
 
 
 class _Guarded(Dataset[Any]):
@@ -115,18 +154,25 @@ class _Guarded(Dataset[Any]):
 
     def __init__(self, dataset: TrainDataset | ValDataset) -> None:
         self.dataset = dataset
+        self.note: Callable[[int], None] | None = None
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitems__(self, keys: list[Any]) -> list[Sample | CrispmaskError]:
-        """The samples of a batch up to the first error."""
-        samples: list[Sample | CrispmaskError] = []
+    def __getitems__(self, keys: list[Any]) -> list[Sample | Missing | CrispmaskError]:
+        """The samples of a batch up to the first error, then what could not be read."""
+        samples: list[Sample | Missing | CrispmaskError] = []
+        reader = self.dataset.reader
+        if self.note is not None:
+            reader.on_read = self.note
         try:
             # One by one: an error keeps what came before it.
             samples.extend(self.dataset.batch(keys))
         except CrispmaskError as error:
             samples.append(error)
+        samples.extend(reader.unreadable.items())
+        reader.unreadable.clear()
+        reader.on_read(IDLE)
         return samples
 
 
@@ -138,14 +184,23 @@ class _Collate:
     mask_stride: int
     pad_value: tuple[float, float, float]
 
-    def __call__(self, samples: Sequence[Sample | CrispmaskError]) -> Batch | CrispmaskError:
-        good = []
+    def __call__(
+        self, samples: Sequence[Sample | Missing | CrispmaskError]
+    ) -> tuple[Batch | Missing | None, ...] | CrispmaskError:
+        """The batch, None if it is empty, and what could not be read."""
+        good: list[Sample] = []
+        missing: list[Missing] = []
         for sample in samples:
             if isinstance(sample, CrispmaskError):
                 return sample
-            good.append(sample)
+            if isinstance(sample, Sample):
+                good.append(sample)
+            else:
+                missing.append(sample)
+        if not good:
+            return None, *missing
         sizes = [self.index.size(sample.index) for sample in good]
-        return collate(good, self.mask_stride, self.pad_value, sizes)
+        return collate(good, self.mask_stride, self.pad_value, sizes), *missing
 
 
 def train_loader(
@@ -207,20 +262,18 @@ def _loader(
     pin_memory: bool,
 ) -> BatchLoader:
     workers = min(workers, len(batches))  # more would have nothing to do
-    return BatchLoader(
+    slots = new_slots(workers)
+    loader = BatchLoader(
         _Guarded(dataset),
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=_Collate(dataset.index, mask_stride, pad_value),
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
-        worker_init_fn=_start_worker,
+        worker_init_fn=StartWorker(slots),
         # Its own: the seeds of workers shall not use up the numbers of the training.
         generator=torch.Generator(),
     )
-
-
-def _start_worker(worker: int) -> None:
-    """One thread per worker; otherwise each would take all cores."""
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
+    loader.unreadable = set()
+    loader.slots, loader.index = slots, dataset.index
+    return loader

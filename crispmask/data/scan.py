@@ -21,6 +21,9 @@ from crispmask.types import Size
 OnProgress = Callable[[int], None]
 """Called now and then with the images that are done."""
 
+OnUnreadable = Callable[[str, str], None]
+"""Called with the path of an image that cannot be read, and what is wrong with it."""
+
 _CHUNK = 256
 """Images a process reads at a time: many enough to be worth the way, few enough for a bar."""
 
@@ -38,6 +41,7 @@ def build_index(
     num_classes: int,
     workers: int | None = None,
     on_progress: OnProgress = lambda done: None,
+    on_unreadable: OnUnreadable | None = None,
 ) -> DatasetIndex:
     """Reads the header of each image and its label file.
 
@@ -46,13 +50,15 @@ def build_index(
         num_classes: labels must be below.
         workers: processes that read; 0 reads in this one, None takes all cores.
         on_progress: told how it goes.
+        on_unreadable: told about images that cannot be read; they are left out then, where
+            otherwise they would be an error.
 
     Raises:
         DatasetError: the first problem of the first bad file, and how many more there are.
     """
     texts = texts_of(image_paths)
     files = look_at(texts, num_classes)
-    index = find_index(files) or _read_index(files, workers, on_progress)
+    index = find_index(files) or _read_index(files, workers, on_progress, on_unreadable)
     if len(index) and not len(index.labels):
         _logger.warning(
             "no instances in %d images: the first label file would be %s",
@@ -62,7 +68,12 @@ def build_index(
     return index
 
 
-def _read_index(files: Files, workers: int | None, on_progress: OnProgress) -> DatasetIndex:
+def _read_index(
+    files: Files,
+    workers: int | None,
+    on_progress: OnProgress,
+    on_unreadable: OnUnreadable | None,
+) -> DatasetIndex:
     """Reads what has changed since an earlier index, and keeps the new one."""
     start = time.perf_counter()
     unchanged = find_unchanged(files)
@@ -73,14 +84,32 @@ def _read_index(files: Files, workers: int | None, on_progress: OnProgress) -> D
     index, problems = scan_dataset(
         paths, files.num_classes, workers, lambda done: on_progress(known + done)
     )
-    if problems:
-        raise DatasetError(join_problems(problems))
+    unreadable = _unreadable(index) if problems and on_unreadable else {}
+    if wrong := [problem for problem in problems if problem not in unreadable.values()]:
+        raise DatasetError(join_problems(wrong))
     if len(new) < len(files.images):
         positions[new] = len(earlier) + np.arange(len(new))
         index = take_images(join_indexes([earlier, index]), positions)
+    if unreadable and on_unreadable:
+        for path, problem in unreadable.items():
+            on_unreadable(path, problem)
+        # Not kept: the next time they may be there again.
+        return take_images(index, np.flatnonzero(index.sizes[:, 0] > 0))
     if time.perf_counter() - start < _QUICK:
         return index
     return keep_index(index, files)
+
+
+def _unreadable(index: DatasetIndex) -> dict[str, str]:
+    """What is wrong with each image that cannot be read, by path."""
+    found = {}
+    for i in np.flatnonzero(index.sizes[:, 0] == 0).tolist():
+        path = str(index.path(i))
+        try:
+            image_size(path)
+        except DatasetError as error:
+            found[path] = str(error)
+    return found
 
 
 def scan_dataset(

@@ -15,6 +15,7 @@ from crispmask.atomic import remove_partial
 from crispmask.augment.transform import Transform
 from crispmask.config import TrainConfig
 from crispmask.data.spec import read_spec
+from crispmask.data.workers import naming_the_dead
 from crispmask.engine.checkpoint import load_checkpoint
 from crispmask.engine.class_weights import resolve_class_weights
 from crispmask.engine.device import make_fabric, peak_memory_mb, set_deterministic
@@ -128,7 +129,8 @@ def fit(
         Guard(work_dir.path / "unusable", dataset.names),
     )
     try:
-        best = _train(run, job)
+        with naming_the_dead((loaders.train, loaders.val)):
+            best = _train(run, job)
     except KeyboardInterrupt:
         print_interrupted(console, config.epochs, work_dir.last)
         draw_results(work_dir.path)
@@ -175,7 +177,8 @@ def _train(run: Run, job: _Job) -> Evaluation | None:
         _save_last(run, job, metrics)
         pace = (time.perf_counter() - start) / (run.epoch - first)
         left = pace * (config.epochs - run.epoch)
-        say(job.console, epoch_line(row, config.epochs, trained.num_images, left))
+        unreadable = len(job.loaders.unreadable)
+        say(job.console, epoch_line(row, config.epochs, trained.num_images, left, unreadable))
         if config.patience and run.best_map is not None:
             waited = run.epoch - run.best_epoch
             if waited >= config.patience and run.epoch < config.epochs:

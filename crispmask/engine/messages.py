@@ -71,7 +71,13 @@ def _backbone(settings: Settings) -> str:
     return ", ".join(parts)
 
 
-def epoch_line(row: Mapping[str, float], epochs: int, num_images: int, seconds_left: float) -> str:
+def epoch_line(
+    row: Mapping[str, float],
+    epochs: int,
+    num_images: int,
+    seconds_left: float,
+    num_unreadable: int = 0,
+) -> str:
     """An epoch in one line.
 
     Args:
@@ -79,6 +85,7 @@ def epoch_line(row: Mapping[str, float], epochs: int, num_images: int, seconds_l
         epochs: of the run.
         num_images: trained on.
         seconds_left: expected until the end of the run.
+        num_unreadable: images left out since the start, because they cannot be read.
     """
     losses = [f"{key[6:]} {row[key]:.3f}" for key in row if key.startswith("train/")]
     parts = [
@@ -95,6 +102,8 @@ def epoch_line(row: Mapping[str, float], epochs: int, num_images: int, seconds_l
         ]
     speed = num_images / max(row["seconds/train"], 1e-9)
     parts += [f"{speed:.1f} img/s", f"left {duration(seconds_left)}"]
+    if num_unreadable:
+        parts.append(f"{num_unreadable} unreadable")
     return "  ".join(parts)
 
 

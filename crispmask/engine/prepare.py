@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from crispmask.augment.transform import Transform
 from crispmask.data.dataset import TrainDataset, ValDataset
 from crispmask.data.index import DatasetIndex
 from crispmask.data.loader import BatchLoader, train_loader, val_loader
+from crispmask.data.pixels import PixelCache
 from crispmask.data.scan import build_index
 from crispmask.data.spec import DatasetSpec
 from crispmask.engine.annotations import load_annotations, reuse_annotations, write_annotations
 from crispmask.engine.device import usable_workers
+from crispmask.engine.image_cache import cache_images
 from crispmask.engine.plots import plot_labels
 from crispmask.engine.progress import show_bar
 from crispmask.engine.resolve import Settings
@@ -25,6 +28,8 @@ from crispmask.models.build import ModelSpec, build_network
 from crispmask.models.download import Progress, Store, offline_by_default
 from crispmask.models.interface import Network
 from crispmask.models.weights import apply_weights
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +41,18 @@ class Data:
         train: the training split.
         val: the validation split.
         ground_truth: COCO annotations of the validation split.
+        train_pixels: decoded images of the training split.
+        val_pixels: decoded images of the validation split.
+        unreadable: images of both that are left out, because they cannot be read.
     """
 
     spec: DatasetSpec
     train: DatasetIndex
     val: DatasetIndex
     ground_truth: dict[str, Any]
+    train_pixels: PixelCache | None = None
+    val_pixels: PixelCache | None = None
+    unreadable: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -55,6 +66,11 @@ class Loaders:
 
     train: BatchLoader
     val: BatchLoader
+
+    @property
+    def unreadable(self) -> set[str]:
+        """The images of both splits that could not be read so far."""
+        return self.train.unreadable | self.val.unreadable
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the order and the random changes of the training images."""
@@ -74,10 +90,17 @@ def read_data(settings: Settings, spec: DatasetSpec, console: Console) -> Data:
     """
     config, work_dir = settings.config, settings.work_dir
     indexes = []
+    unreadable: list[str] = []
+
+    def leave_out(path: str, problem: str) -> None:
+        unreadable.append(path)
+        log.warning("%s; it is left out", problem)
+
     for split, paths in (("train", spec.train), ("val", spec.val)):
         with show_bar(console, f"reading {split}", len(paths)) as bar:
             processes = None if config.workers else 0
-            indexes.append(build_index(paths, len(spec.names), processes, bar.reach))
+            bad = None if config.strict else leave_out
+            indexes.append(build_index(paths, len(spec.names), processes, bar.reach, bad))
     train, val = indexes
     for split, index in (("train", train), ("val", val)):
         if len(index) == 0:
@@ -91,7 +114,16 @@ def read_data(settings: Settings, spec: DatasetSpec, console: Console) -> Data:
     else:
         write_annotations(work_dir.annotations, splits, spec.names)
     plot_labels(train, spec.names, work_dir.path / "labels.png")
-    return Data(spec, train, val, load_annotations(work_dir.annotations, "val"))
+    mode, imgsz = config.cache, config.imgsz
+    return Data(
+        spec,
+        train,
+        val,
+        load_annotations(work_dir.annotations, "val"),
+        cache_images(mode, "train", train, imgsz, True, console),
+        cache_images(mode, "val", val, imgsz, False, console),
+        tuple(unreadable),
+    )
 
 
 def make_network(
@@ -156,10 +188,12 @@ def make_loaders(
         config.epochs - settings.close_mosaic,
         config.mosaic_partners,
         transform,
+        data.train_pixels,
+        config.strict,
     )
     workers = usable_workers(config.workers)
     pin_memory = fabric.device.type == "cuda"
-    return Loaders(
+    loaders = Loaders(
         train_loader(
             train,
             settings.batch,
@@ -173,7 +207,7 @@ def make_loaders(
             multi_scale=config.multi_scale,
         ),
         val_loader(
-            ValDataset(data.val, config.imgsz),
+            ValDataset(data.val, config.imgsz, data.val_pixels, config.strict),
             settings.batch,
             workers,
             config.mask_stride,
@@ -181,3 +215,5 @@ def make_loaders(
             pin_memory=pin_memory,
         ),
     )
+    loaders.train.unreadable.update(data.unreadable)
+    return loaders
