@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from crispmask.config import DecodeConfig
-from crispmask.data.images import read_image
-from crispmask.errors import CrispmaskError, SourceError, WeightsError
-from crispmask.geometry.letterbox import fit_size, pad_image, resize_image, round_up
+from crispmask.errors import WeightsError
+from crispmask.finder import make_finder
+from crispmask.inference.run import AnySource, Find, Frame, frames_of, run
+from crispmask.inference.settings import Settings
 from crispmask.models.build import ModelSpec, build_network
 from crispmask.models.checkpoint import Checkpoint, read_checkpoint
 from crispmask.models.coco import fetch_coco, find_coco, is_partial
-from crispmask.models.detections import to_instances
 from crispmask.models.download import Store
 from crispmask.models.files import local_path, write_file
 from crispmask.models.fill import fill
 from crispmask.models.interface import Network
 from crispmask.models.weights import apply_weights
 from crispmask.types import Instances, Size
-
-Image = NDArray[np.uint8]
-Source = str | Path | Image
 
 DEFAULT_IMGSZ = 640
 """Longest side of the input of a model that does not say what it was trained with."""
@@ -79,75 +74,76 @@ class Model:
 
     def predict(
         self,
-        images: Source | Sequence[Source],
+        images: AnySource | Iterable[AnySource],
         conf: float = DecodeConfig.conf,
         imgsz: int | Size | None = None,
         max_det: int = DecodeConfig.max_det,
         decode: str | None = None,
+        iou: float | None = None,
+        classes: Sequence[int | str] | None = None,
+        flip: bool = False,
+        tile: int | None = None,
+        tile_overlap: float = Settings.tile_overlap,
+        batch: int = Settings.batch,
     ) -> list[Instances]:
         """Finds the instances of each image.
 
         Args:
-            images: path or paths, or uint8 RGB arrays (H, W, 3).
+            images: uint8 RGB arrays (H, W, 3), paths, folders, globs, lists, URLs, videos: one of
+                them or several, see `crispmask.sources.find_sources`.
             conf: lowest score of an instance that is returned.
             imgsz: longest side of the input, or the (height, width) images are fitted into;
                 None takes what the model was trained with.
             max_det: most instances per image.
             decode: name of a preset used in place of `conf` and `max_det`; `mmdet` gives
                 MMDetection's own test settings.
+            iou: instances of one class that overlap more are one: boxes of rtmdet-ins, masks of
+                solov2; None takes the model's own.
+            classes: labels or class names that are returned; None returns all.
+            flip: look at the mirrored image, too, and merge what both views have.
+            tile: side of square tiles that large images are cut into, pixels; None: no tiles.
+            tile_overlap: share of a tile, at least, that its neighbour sees as well.
+            batch: images or tiles that are looked at together; faster on a GPU.
 
         Returns:
-            One `Instances` per image, in pixels of the image.
+            One `Instances` per image or frame, in pixels of the image.
 
         Raises:
-            SourceError: an image that is no uint8 RGB array.
+            SourceError: a source that is not there, an array that is no uint8 RGB.
             DatasetError: an image file that cannot be read.
+            ConfigError: settings that cannot work.
         """
-        sources = [images] if isinstance(images, str | Path | np.ndarray) else images
-        config = self._decode_config(conf, max_det, decode)
-        self.network.eval()
-        pad_value = self.network.pad_value
-        if decode != "mmdet":  # whole numbers, as in training and validation
-            r, g, b = pad_value
-            pad_value = (round(r), round(g), round(b))
-        return [
-            self._predict_one(_read(source), imgsz or self.imgsz, config, pad_value)
-            for source in sources
-        ]
-
-    def _decode_config(self, conf: float, max_det: int, decode: str | None) -> DecodeConfig:
-        presets = self.network.presets
-        if decode is None:
-            default = presets["default"]
-            return replace(
-                default,
-                conf=conf,
-                max_det=max_det,
-                candidate_conf=min(conf, default.candidate_conf),
-            )
-        if decode not in presets:
-            raise CrispmaskError(f"no decode preset {decode!r}: choose {', '.join(presets)}")
-        return presets[decode]
-
-    @torch.inference_mode()
-    def _predict_one(
-        self,
-        image: Image,
-        imgsz: int | Size,
-        config: DecodeConfig,
-        pad_value: tuple[float, float, float],
-    ) -> Instances:
-        original = (image.shape[0], image.shape[1])
-        valid = fit_size(original, imgsz)
-        frame = valid if isinstance(imgsz, int) else imgsz
-        padded = pad_image(
-            resize_image(image, valid),
-            (round_up(frame[0], 32), round_up(frame[1], 32)),
-            pad_value,
+        settings = Settings(
+            conf, imgsz, max_det, decode, iou, classes, flip, tile, tile_overlap, batch
         )
-        x = torch.from_numpy(padded).permute(2, 0, 1)[None].to(self.device)  # (1, 3, H, W)
-        found = self.network.detect(self.network(x), config)[0]
-        return to_instances(found, valid, original, self.names)
+        return [found for _, found in self._run(images, settings)]
+
+    def stream(
+        self, images: AnySource | Iterable[AnySource], **settings: Any
+    ) -> Iterator[tuple[Frame, Instances]]:
+        """As `predict`, one image or frame after the other: for videos and cameras.
+
+        Args:
+            images: as of `predict`.
+            **settings: the other arguments of `predict`.
+
+        Yields:
+            Name and pixels of a frame, and its instances.
+        """
+        return self._run(images, Settings(**{"conf": None, **settings}))
+
+    def _run(
+        self, images: AnySource | Iterable[AnySource], settings: Settings
+    ) -> Iterator[tuple[Frame, Instances]]:
+        return run(self.finder(settings), frames_of(images), settings.batch)
+
+    def finder(self, settings: Settings) -> Find:
+        """The function that finds the instances of images, with these settings.
+
+        Raises:
+            ConfigError: a class the model does not have, or settings that exclude each other.
+        """
+        return make_finder(self.network, self.names, self.imgsz, settings)
 
 
 def build(
@@ -227,13 +223,3 @@ def _published(architecture: str | None, model: str | None, store: Store) -> Che
             f"are of is --model {row.layout}"
         )
     return fetch_coco(row, store)
-
-
-def _read(source: Source) -> Image:
-    if isinstance(source, str | Path):
-        return read_image(Path(source))
-    if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
-        raise SourceError(
-            f"an image is a uint8 RGB array (H, W, 3), not {source.dtype} {source.shape}"
-        )
-    return source

@@ -242,3 +242,20 @@ class Instances:
             class_id=self.labels,
             data={"class_name": np.array([self.names[i] for i in self.labels], dtype=str)},
         )
+
+    def to_fiftyone(self) -> Any:
+        """The instances as `fiftyone.Detections`, each with the mask of its box; needs FiftyOne."""
+        from crispmask.neighbours.fiftyone import to_detections
+
+        return to_detections(self)
+
+    def to_label_studio(self, image: str, model_version: str = "crispmask") -> dict[str, Any]:
+        """A task of Label Studio with these instances as its prediction.
+
+        Args:
+            image: URL, or path, of the image.
+            model_version: shown beside the prediction.
+        """
+        from crispmask.neighbours.label_studio import to_task
+
+        return to_task(self, image, model_version)

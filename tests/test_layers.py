@@ -35,21 +35,25 @@ ALLOWED = {
     "models": BASE | {"geometry"},
     "metrics": BASE | {"geometry"},
     "engine": PICTURES | {"data", "augment", "models", "metrics"},
-    "predict": PICTURES | {"data", "models"},
-    "runtime": BASE | {"geometry", "data"},
+    "sources": BASE | {"data"},
+    "neighbours": BASE | {"geometry"},
+    "inference": BASE | {"geometry", "sources"},
+    "finder": BASE | {"geometry", "models", "sources", "inference"},
+    "predict": PICTURES | {"data", "models", "sources", "inference", "finder"},
+    "runtime": BASE | {"geometry", "sources", "inference"},
     "loading": BASE | {"models", "predict", "runtime"},
     "export": PICTURES | {"data", "models", "predict", "runtime"},
     "validate": PICTURES | {"data", "models", "metrics", "engine", "predict", "runtime", "loading"},
     "api": BASE | {"recipes", "augment", "engine"},
     "cli": PICTURES
     | {"recipes", "data", "doctor", "models", "metrics", "engine", "predict", "validate", "api"}
-    | {"export", "loading", "runtime"},
+    | {"export", "loading", "runtime", "sources", "inference", "neighbours"},
     "__init__": {"version", "types", "api", "models", "predict", "loading"},
     "__main__": {"cli"},
 }
 """Rooms each room may import, besides itself."""
 
-LAZY = {("types", "geometry"), ("types", "draw")}
+LAZY = {("types", "geometry"), ("types", "draw"), ("types", "neighbours")}
 """Imports inside functions only: conveniences of `Instances` that use the rooms above."""
 
 HEAVY = {"torch", "torchvision", "timm", "lightning", "lightning_fabric", "faster_coco_eval"}
@@ -154,7 +158,7 @@ def test_what_is_imported_is_declared() -> None:
     declared = {re.split(r"[><=~]", name)[0].replace("-", "_") for name in wanted}
     declared |= {"cv2", "PIL", "yaml"}  # opencv-python-headless, pillow, pyyaml
     names = {name.split(".")[0] for path in files() for name in imports(path)}
-    own = {"crispmask", "supervision"}  # the latter serves users who have it
+    own = {"crispmask", "supervision", "fiftyone"}  # the latter serve users who have them
     assert names - declared - own - set(sys.stdlib_module_names) == set()
 
 

@@ -17,7 +17,7 @@ Command = Callable[[Sequence[str], str], int]
 COMMANDS = {
     "train": "train a model on a YOLO-format dataset",
     "val": "COCO mask and box metrics of a checkpoint, at native resolution",
-    "predict": "draw the instances found in images, folders, globs, lists or videos",
+    "predict": "draw and save the instances found in images, URLs, videos or streams",
     "export": "write a graph that ends in final boxes, scores, labels and masks",
     "check": "report every problem of a dataset, and write a repaired copy",
     "convert": "a YOLO-format dataset to COCO files, or back",

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crispmask.cli.arguments import parse
-from crispmask.cli.sources import find_sources, is_video
 from crispmask.data.spec import read_spec
 from crispmask.errors import DatasetError, SourceError
 from crispmask.export.config import ExportConfig
+from crispmask.sources import Picture, find_sources
 
 
 def export(argv: Sequence[str], prog: str) -> int:
@@ -37,9 +37,11 @@ def export(argv: Sequence[str], prog: str) -> int:
 def _images(config: ExportConfig) -> list[Path]:
     """Files to compare on."""
     if config.source:
-        found = [path for path in find_sources(config.source) if not is_video(path)]
+        sources = find_sources(config.source)
+        contents = [source.content for source in sources if isinstance(source, Picture)]
+        found = [content for content in contents if isinstance(content, Path)]
         if not found:
-            raise SourceError(f"{config.source}: no images there, only videos")
+            raise SourceError(f"{config.source}: no image files there")
         return found
     if not config.data:
         return []

@@ -1,11 +1,14 @@
-"""What `crispmask predict` leaves on disk: overlays, label files, COCO results."""
+"""What `crispmask predict` leaves on disk while results come in."""
 
 from __future__ import annotations
 
+import csv
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -14,6 +17,8 @@ from numpy.typing import NDArray
 from crispmask.data.coco import write_json_atomic
 from crispmask.data.rings import format_label_line
 from crispmask.errors import SourceError
+from crispmask.geometry.mask_runs import mask_area, mask_crop, mask_extent
+from crispmask.neighbours.label_studio import label_config
 from crispmask.types import Instances
 
 Image = NDArray[np.uint8]
@@ -22,38 +27,88 @@ AddFrame = Callable[[Image, Instances], None]
 KEPT_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 """Overlays of other formats are written as .jpg."""
 
+COLUMNS = (
+    *("image", "width", "height", "instance", "class", "label", "score"),
+    *("x1", "y1", "x2", "y2", "area"),
+)
+"""Of predictions.csv; positions in pixels, area in pixels of the mask."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which results are written.
+
+    Attributes:
+        overlays: pictures and videos with the instances drawn.
+        txt: labels/<name>.txt, one YOLO polygon row per instance.
+        json: predictions.json, COCO results; images numbered from 1, named by `file_name`.
+        csv: predictions.csv, one row per instance.
+        crops: crops/<class>/<name>_<number>.png, cut out along the mask.
+        label_studio: label_studio.json and label_config.xml.
+    """
+
+    overlays: bool = True
+    txt: bool = False
+    json: bool = False
+    csv: bool = False
+    crops: bool = False
+    label_studio: bool = False
+
 
 class ResultWriter:
-    """Writes results into a folder while they come in; call `finish` at the end.
+    """Writes results into a folder while they come in; a context manager.
 
     Args:
         out: folder, made if it is missing.
-        save_txt: write labels/<name>.txt with one YOLO polygon row per instance.
-        save_json: write predictions.json: COCO results, images numbered from 1 in their
-            order and named by `file_name`.
+        wanted: which results.
+        names: class names by label.
     """
 
-    def __init__(self, out: Path, save_txt: bool = False, save_json: bool = False) -> None:
+    def __init__(self, out: Path, wanted: Wanted, names: tuple[str, ...] = ()) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self._out = out
-        self._save_txt = save_txt
-        self._save_json = save_json
+        self._wanted = wanted
+        self._names = names
         self._rows: list[dict[str, Any]] = []
+        self._tasks: list[dict[str, Any]] = []
         self._num_images = 0
         self._taken: set[str] = set()
+        self._table: IO[str] | None = None
+        if wanted.csv:
+            self._table = (out / "predictions.csv").open("w", encoding="utf-8", newline="")
+            csv.writer(self._table).writerow(COLUMNS)
 
-    def add_image(self, path: Path, image: Image, instances: Instances) -> None:
-        """Takes the result of an image file."""
+    def __enter__(self) -> ResultWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Writes what belongs to all images together, also after an interruption."""
+        if self._table:
+            self._table.close()
+        if self._wanted.json:
+            write_json_atomic(self._out / "predictions.json", self._rows)
+        if self._wanted.label_studio:
+            write_json_atomic(self._out / "label_studio.json", self._tasks)
+            text = label_config(self._names)
+            (self._out / "label_config.xml").write_text(text, encoding="utf-8")
+
+    def add_image(self, source: str, path: PurePath, image: Image, instances: Instances) -> None:
+        """Takes the result of a picture.
+
+        Args:
+            source: what results name it.
+            path: what files are named after.
+            image: (H, W, 3).
+            instances: found in it.
+        """
         name = self._free_name(path.stem)
-        suffix = path.suffix if path.suffix.lower() in KEPT_SUFFIXES else ".jpg"
-        overlay = cv2.cvtColor(instances.plot(image), cv2.COLOR_RGB2BGR)
-        # Written by hand: imwrite fails on names outside the system's code page on Windows.
-        _, content = cv2.imencode(suffix, overlay)
-        (self._out / f"{name}{suffix}").write_bytes(content.tobytes())
-        self._record(name, str(path), image, instances)
+        if self._wanted.overlays:
+            suffix = path.suffix if path.suffix.lower() in KEPT_SUFFIXES else ".jpg"
+            _write(self._out / f"{name}{suffix}", instances.plot(image))
+        self._record(name, source, image, instances)
 
     @contextmanager
-    def video(self, path: Path, fps: float) -> Iterator[AddFrame]:
+    def video(self, source: str, path: PurePath, fps: float) -> Iterator[AddFrame]:
         """Writes an .mp4; the frames go into the function it gives, in their order."""
         name = self._free_name(path.stem)
         target = self._out / f"{name}.mp4"
@@ -62,14 +117,15 @@ class ResultWriter:
 
         def add_frame(frame: Image, instances: Instances) -> None:
             nonlocal writer, num_frames
-            if writer is None:  # the size is known from the first frame on
-                size = (frame.shape[1], frame.shape[0])
-                writer = cv2.VideoWriter(str(target), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
-                if not writer.isOpened():
-                    raise SourceError(f"{target}: OpenCV cannot write videos here")
-            writer.write(cv2.cvtColor(instances.plot(frame), cv2.COLOR_RGB2BGR))
             num_frames += 1
-            self._record(f"{name}_{num_frames}", f"{path}#{num_frames}", frame, instances)
+            if self._wanted.overlays:
+                if writer is None:  # the size is known from the first frame on
+                    size, codec = (frame.shape[1], frame.shape[0]), cv2.VideoWriter.fourcc(*"mp4v")
+                    writer = cv2.VideoWriter(str(target), codec, fps, size)
+                    if not writer.isOpened():
+                        raise SourceError(f"{target}: OpenCV cannot write videos here")
+                writer.write(cv2.cvtColor(instances.plot(frame), cv2.COLOR_RGB2BGR))
+            self._record(f"{name}_{num_frames}", f"{source}#{num_frames}", frame, instances)
 
         try:
             yield add_frame
@@ -77,33 +133,76 @@ class ResultWriter:
             if writer is not None:
                 writer.release()
 
-    def finish(self) -> None:
-        """Writes what belongs to all images together."""
-        if self._save_json:
-            write_json_atomic(self._out / "predictions.json", self._rows)
-
-    def _record(self, name: str, file_name: str, image: Image, instances: Instances) -> None:
+    def _record(self, name: str, source: str, image: Image, instances: Instances) -> None:
         self._num_images += 1
-        if self._save_json:
+        wanted = self._wanted
+        if wanted.json:
             rows = instances.to_coco(self._num_images)
-            self._rows += [{**row, "file_name": file_name} for row in rows]
-        if self._save_txt:
-            size = (image.shape[0], image.shape[1])
-            lines = [
-                format_label_line(int(label), parts, size)
-                for label, parts in zip(instances.labels, instances.polygons(), strict=True)
-                if parts  # an empty mask has no outline
-            ]
-            folder = self._out / "labels"
-            folder.mkdir(exist_ok=True)
-            text = "".join(f"{line}\n" for line in lines)
-            (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+            self._rows += [{**row, "file_name": source} for row in rows]
+        if wanted.label_studio:
+            self._tasks.append(instances.to_label_studio(source))
+        if wanted.txt:
+            self._write_labels(name, instances)
+        if self._table:
+            csv.writer(self._table).writerows(_csv_rows(source, instances))
+            self._table.flush()  # of a stream somebody may be reading along
+        if wanted.crops:
+            self._write_crops(name, image, instances)
+
+    def _write_labels(self, name: str, instances: Instances) -> None:
+        lines = [
+            format_label_line(int(label), parts, instances.size)
+            for label, parts in zip(instances.labels, instances.polygons(), strict=True)
+            if parts  # an empty mask has no outline
+        ]
+        folder = self._out / "labels"
+        folder.mkdir(exist_ok=True)
+        text = "".join(f"{line}\n" for line in lines)
+        (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+
+    def _write_crops(self, name: str, image: Image, instances: Instances) -> None:
+        masks = instances.compact_masks
+        for i, label in enumerate(instances.labels.tolist()):
+            if (extent := mask_extent(masks, i)) is None:
+                continue
+            x1, y1, x2, y2 = extent
+            alpha = mask_crop(masks, i, extent).astype(np.uint8) * 255
+            folder = self._out / "crops" / _as_folder(_class_name(instances, label))
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(folder / f"{name}_{i + 1}.png", np.dstack([image[y1:y2, x1:x2], alpha]))
 
     def _free_name(self, stem: str) -> str:
         """The stem, numbered where images of several folders share it."""
+        stem = re.sub(r'[\\/:*?"<>|]', "_", stem) or "image"
         name, number = stem, 1
         while name.lower() in self._taken:
             number += 1
             name = f"{stem}_{number}"
         self._taken.add(name.lower())
         return name
+
+
+def _write(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Writes RGB or RGBA pixels."""
+    code = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    # By hand: imwrite fails on names outside the system's code page on Windows.
+    _, content = cv2.imencode(path.suffix, cv2.cvtColor(pixels, code))
+    path.write_bytes(content.tobytes())
+
+
+def _csv_rows(source: str, instances: Instances) -> Iterator[list[Any]]:
+    height, width = instances.size
+    for i, label in enumerate(instances.labels.tolist()):
+        area = mask_area(instances.compact_masks, i)
+        box = [round(float(value), 2) for value in instances.boxes[i]]
+        name, score = _class_name(instances, label), round(float(instances.scores[i]), 4)
+        yield [source, width, height, i + 1, name, label, score, *box, area]
+
+
+def _class_name(instances: Instances, label: int) -> str:
+    return instances.names[label] if label < len(instances.names) else str(label)
+
+
+def _as_folder(name: str) -> str:
+    """A class name as the name of a folder on any system."""
+    return re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", name).strip(" .") or "_"

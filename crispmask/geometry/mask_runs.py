@@ -7,7 +7,7 @@ Letters: N instances, H and W image pixels, R runs of one mask.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +124,20 @@ def spans_of(
     begins = spans[np.concatenate([[True], ~touching]), 0]
     ends = spans[np.concatenate([~touching, [True]]), 1]
     return np.stack([begins, ends], axis=1)
+
+
+def union_spans(several: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """The runs (R, 2) of the union of masks given by theirs."""
+    if len(several) == 1:
+        return several[0]
+    spans = np.concatenate(several)
+    if not len(spans):
+        return spans
+    spans = spans[np.argsort(spans[:, 0], kind="stable")]
+    reach = np.maximum.accumulate(spans[:, 1])  # where what began so far ends
+    first = np.concatenate([[True], spans[1:, 0] > reach[:-1]])
+    last = np.concatenate([first[1:], [True]])
+    return np.stack([spans[first, 0], reach[last]], axis=1)
 
 
 def collect_masks(

@@ -6,7 +6,7 @@ Letters: N instances, h and w mask pixels, H and W image pixels.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -44,6 +44,17 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def __getitem__(self, index: slice | Tensor) -> Detections:
+        """The chosen instances."""
+        boxes = None if self.boxes is None else self.boxes[index]
+        return replace(
+            self,
+            scores=self.scores[index],
+            labels=self.labels[index],
+            boxes=boxes,
+            soft_masks=self.soft_masks[index],
+        )
 
     @property
     def input_size(self) -> Size:

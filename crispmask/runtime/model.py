@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crispmask.errors import ConfigError, SourceError
+from crispmask.errors import ConfigError
 from crispmask.geometry.boxes import masks_to_boxes
 from crispmask.geometry.letterbox import fit_size, pad_image, resize_image, round_up
 from crispmask.geometry.mask_runs import collect_masks
+from crispmask.inference.run import AnySource, Find, Frame, frames_of, of_one_shape, run, tiled
+from crispmask.inference.settings import Settings
+from crispmask.inference.views import View, merge, mirror
 from crispmask.runtime.info import GraphInfo
+from crispmask.sources import Image
 from crispmask.types import Instances, Size
 
 log = logging.getLogger(__name__)
-
-Image = NDArray[np.uint8]
-Source = str | Path | Image
-Row = dict[str, NDArray[Any]]
 
 NEEDED = ("num_detections", "boxes", "scores", "labels", "soft_masks")
 """Outputs of the graph that `predict` reads; it draws the masks itself, at the native size."""
@@ -67,71 +67,145 @@ class GraphModel(ABC):
 
     def predict(
         self,
-        images: Source | Sequence[Source],
+        images: AnySource | Iterable[AnySource],
         conf: float | None = None,
         imgsz: int | Size | None = None,
         max_det: int | None = None,
+        iou: float | None = None,
+        classes: Sequence[int | str] | None = None,
+        flip: bool = False,
+        tile: int | None = None,
+        tile_overlap: float = Settings.tile_overlap,
+        batch: int = Settings.batch,
     ) -> list[Instances]:
         """Finds the instances of each image, as `Model.predict` of a checkpoint does.
 
         Args:
-            images: path or paths, or uint8 RGB arrays (H, W, 3).
+            images: uint8 RGB arrays (H, W, 3), paths, folders, globs, lists, URLs, videos: one of
+                them or several, see `crispmask.sources.find_sources`.
             conf: lowest score of an instance that is returned; None, or less than what the
                 graph was exported with, gives all it finds.
             imgsz: longest side of the input, or the (height, width) images are fitted into;
                 only of a dynamic graph can it differ from that of the export.
             max_det: most instances per image, at most those of the export.
+            iou: as in the export, where it was fixed.
+            classes: labels or class names that are returned; None returns all.
+            flip: look at the mirrored image, too, and merge what both views have.
+            tile: side of square tiles that large images are cut into, pixels; None: no tiles.
+            tile_overlap: share of a tile, at least, that its neighbour sees as well.
+            batch: images or tiles that are looked at together; only of a dynamic graph can it
+                differ from that of the export.
 
         Returns:
-            One `Instances` per image, in pixels of the image.
+            One `Instances` per image or frame, in pixels of the image.
 
         Raises:
-            ConfigError: a size the graph cannot take.
-            SourceError: an image that is no uint8 RGB array.
+            ConfigError: a size the graph cannot take, or settings that cannot work.
+            SourceError: a source that is not there, an array that is no uint8 RGB.
             DatasetError: an image file that cannot be read.
         """
-        sources = [images] if isinstance(images, str | Path | np.ndarray) else list(images)
-        frame = self._frame(imgsz)
-        self._warn(conf, max_det)
-        found: list[Instances] = []
-        step = 1 if self.info.dynamic else self.info.batch
-        for start in range(0, len(sources), step):
-            pixels = [_read(source) for source in sources[start : start + step]]
-            for row, valid, original in self._run_some(pixels, frame):
-                instances = self._to_instances(row, valid, original)
-                chosen = instances.scores >= (conf or 0)
-                found.append(instances[np.flatnonzero(chosen)[: max_det or None]])
-        return found
+        settings = Settings(
+            conf, imgsz, max_det, None, iou, classes, flip, tile, tile_overlap, batch
+        )
+        return [found for _, found in self._run(images, settings)]
 
-    def _run_some(self, images: list[Image], frame: int | Size) -> Iterator[tuple[Row, Size, Size]]:
-        """Yields the rows in use of each image, its size in the input and in its file."""
-        inputs, sizes = zip(*(prepare(image, frame, self.info) for image in images), strict=True)
-        missing = 0 if self.info.dynamic else self.info.batch - len(inputs)
-        x = np.stack([*inputs, *[np.zeros_like(inputs[0])] * missing])  # (B, 3, H, W)
-        outputs = self.run(x, NEEDED)
-        for i, (image, valid) in enumerate(zip(images, sizes, strict=True)):
-            count = int(outputs["num_detections"][i])
-            row = {name: outputs[name][i, :count] for name in NEEDED[1:]}
-            yield row, valid, (image.shape[0], image.shape[1])
+    def stream(
+        self, images: AnySource | Iterable[AnySource], **settings: Any
+    ) -> Iterator[tuple[Frame, Instances]]:
+        """As `predict`, one image or frame after the other: for videos and cameras.
 
-    def _to_instances(self, row: Row, valid: Size, original: Size) -> Instances:
-        soft_masks, info = row["soft_masks"], self.info
+        Args:
+            images: as of `predict`.
+            **settings: the other arguments of `predict`.
+
+        Yields:
+            Name and pixels of a frame, and its instances.
+        """
+        return self._run(images, Settings(**settings))
+
+    def _run(
+        self, images: AnySource | Iterable[AnySource], settings: Settings
+    ) -> Iterator[tuple[Frame, Instances]]:
+        return run(self.finder(settings), frames_of(images), self._batch(settings))
+
+    def finder(self, settings: Settings) -> Find:
+        """The function that finds the instances of images, with these settings.
+
+        Raises:
+            ConfigError: what the graph cannot do.
+        """
+        frame = self._frame(settings.imgsz)
+        labels = settings.labels(self.names)
+        self._check(settings)
+        max_det = settings.max_det or self.info.max_det
+        conf = self.info.conf if settings.conf is None else settings.conf
+
+        def find(images: Sequence[Image]) -> list[Instances]:
+            inputs, sizes = zip(
+                *(prepare(image, frame, self.info) for image in images), strict=True
+            )
+            results = []
+            for image, valid, view in zip(images, sizes, self._look(inputs, settings), strict=True):
+                wanted = view.scores >= conf
+                if labels is not None:
+                    wanted &= np.isin(view.labels, labels)
+                original = (image.shape[0], image.shape[1])
+                view = view[np.flatnonzero(wanted)[:max_det]]
+                results.append(self._to_instances(view, valid, original))
+            return results
+
+        return tiled(find, settings, max_det, self._batch(settings))
+
+    def _batch(self, settings: Settings) -> int:
+        return settings.batch if self.info.dynamic else self.info.batch
+
+    def _look(self, inputs: Sequence[NDArray[Any]], settings: Settings) -> list[View]:
+        """What is found in each input (3, H, W)."""
+        views = self._views(inputs)
+        if not settings.flip:
+            return views
+        mirrored = self._views([np.ascontiguousarray(x[:, :, ::-1]) for x in inputs])
+        threshold = self.info.mask_threshold
+        return [
+            merge(view, mirror(other, x.shape[2]), threshold, 0)
+            for x, view, other in zip(inputs, views, mirrored, strict=True)
+        ]
+
+    def _views(self, inputs: Sequence[NDArray[Any]]) -> list[View]:
+        views: dict[int, View] = {}
+        for group in of_one_shape(inputs):
+            # Where the graph wants more images at a time the others stay empty.
+            num = len(group) if self.info.dynamic else self.info.batch
+            x = np.zeros((num, *inputs[group[0]].shape), dtype=inputs[0].dtype)
+            for place, i in enumerate(group):
+                x[place] = inputs[i]
+            outputs = self.run(x, NEEDED)
+            for place, i in enumerate(group):
+                views[i] = self._view(outputs, place)
+        return [views[i] for i in range(len(inputs))]
+
+    def _view(self, outputs: dict[str, NDArray[Any]], place: int) -> View:
+        count = int(outputs["num_detections"][place])
+        boxes, scores, labels, soft_masks = (outputs[name][place, :count] for name in NEEDED[1:])
+        return View(
+            scores.astype(np.float32),
+            labels.astype(np.int64),
+            None if self.info.mask_boxes else boxes.astype(np.float32),
+            soft_masks,
+        )
+
+    def _to_instances(self, view: View, valid: Size, original: Size) -> Instances:
+        soft_masks, info = view.soft_masks, self.info
         chunks = paste_masks(soft_masks, valid, original, info.mask_threshold, info.mask_stride)
         masks = collect_masks(chunks, len(soft_masks), original)
-        if self.info.mask_boxes:
+        if view.boxes is None:
             boxes = masks_to_boxes(masks)
         else:
             (h, w), (height, width) = valid, original
             scale = np.array([width / w, height / h] * 2, dtype=np.float32)
             limit = np.array([width, height] * 2, dtype=np.float32)
-            boxes = np.clip(row["boxes"] * scale, 0, limit)
-        return Instances(
-            scores=row["scores"].astype(np.float32),
-            labels=row["labels"].astype(np.int64),
-            boxes=boxes.astype(np.float32),
-            masks=masks,
-            names=self.names,
-        )
+            boxes = np.clip(view.boxes * scale, 0, limit)
+        return Instances(view.scores, view.labels, boxes, masks, self.names)
 
     def _frame(self, imgsz: int | Size | None) -> int | Size:
         size = self.info.imgsz
@@ -144,14 +218,20 @@ class GraphModel(ABC):
             )
         return size
 
-    def _warn(self, conf: float | None, max_det: int | None) -> None:
-        if conf is not None and conf < self.info.conf:
-            log.warning(
-                "%s was exported with conf %g: lower scores are missing", self.path, self.info.conf
+    def _check(self, settings: Settings) -> None:
+        info = self.info
+        if settings.iou is not None and settings.iou != info.nms_iou:
+            raise ConfigError(
+                f"--iou {settings.iou:g}: {self.path} has {info.nms_iou:g} inside; "
+                "export it again with --nms-iou"
             )
-        if max_det is not None and max_det > self.info.max_det:
+        if settings.conf is not None and settings.conf < info.conf:
             log.warning(
-                "%s was exported with max_det %d: there are no more", self.path, self.info.max_det
+                "%s was exported with conf %g: lower scores are missing", self.path, info.conf
+            )
+        if settings.max_det is not None and settings.max_det > info.max_det:
+            log.warning(
+                "%s was exported with max_det %d: there are no more", self.path, info.max_det
             )
 
 
@@ -193,15 +273,3 @@ def paste_masks(
         if original != valid:
             x = cv2.resize(x, (original[1], original[0]))
         yield (x > threshold)[None]
-
-
-def _read(source: Source) -> Image:
-    if isinstance(source, str | Path):
-        from crispmask.data.images import read_image  # it needs Pillow; arrays do not
-
-        return read_image(source)
-    if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
-        raise SourceError(
-            f"an image is a uint8 RGB array (H, W, 3), not {source.dtype} {source.shape}"
-        )
-    return source

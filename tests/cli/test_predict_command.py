@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,9 @@ from crispmask.cli import main
 from crispmask.data.labels import parse_label_file
 from crispmask.geometry.raster import rasterise
 from crispmask.geometry.rle import decode_masks
+from crispmask.inference.run import Find
+from crispmask.inference.settings import Settings
+from crispmask.sources import Image
 from crispmask.types import Instances
 
 
@@ -28,21 +32,31 @@ def mask_of(size: tuple[int, int]) -> NDArray[np.bool_]:
 class FakeModel:
     """Finds the same two instances everywhere; the second has lost its mask."""
 
-    def __init__(self) -> None:
-        self.calls: list[dict[str, Any]] = []
+    names = ("nut", "bolt")
 
-    def predict(self, images: list[NDArray[np.uint8]], **settings: Any) -> list[Instances]:
+    def __init__(self) -> None:
+        self.calls: list[Settings] = []
+        self.batches: list[int] = []
+
+    def finder(self, settings: Settings) -> Find:
         self.calls.append(settings)
-        size = (images[0].shape[0], images[0].shape[1])
-        return [
-            Instances(
-                scores=np.array([0.9, 0.5], dtype=np.float32),
-                labels=np.array([1, 0]),
-                boxes=np.array([[4, 4, 20, 28], [0, 0, 0, 0]], dtype=np.float32),
-                masks=np.stack([mask_of(size), np.zeros(size, dtype=np.bool_)]),
-                names=("nut", "bolt"),
-            )
-        ]
+        settings.labels(self.names)
+
+        def find(images: Sequence[Image]) -> list[Instances]:
+            self.batches.append(len(images))
+            return [self.found(image) for image in images]
+
+        return find
+
+    def found(self, image: Image) -> Instances:
+        size = (image.shape[0], image.shape[1])
+        return Instances(
+            scores=np.array([0.9, 0.5], dtype=np.float32),
+            labels=np.array([1, 0]),
+            boxes=np.array([[4, 4, 20, 28], [0, 0, 0, 0]], dtype=np.float32),
+            masks=np.stack([mask_of(size), np.zeros(size, dtype=np.bool_)]),
+            names=self.names,
+        )
 
 
 @pytest.fixture
@@ -92,12 +106,60 @@ def test_folders_are_numbered(model: FakeModel, photos: Path) -> None:
 
 
 def test_settings_reach_the_model(model: FakeModel, photos: Path) -> None:
-    run(f"source={photos / 'a.jpg'}", "conf=0.4", "imgsz=64", "max_det=7")
-    run(f"source={photos / 'a.jpg'}")
+    source = f"source={photos / 'a.jpg'}"
+    run(source, "conf=0.4", "imgsz=64", "max_det=7", "iou=0.3", "classes=nut, 1", "--flip")
+    run(source, "tile=64", "tile-overlap=0.5", "batch=3")
+    run(source)
     assert model.calls == [
-        {"conf": 0.4, "imgsz": 64, "max_det": 7},
-        {"conf": 0.25, "imgsz": None, "max_det": 100},
+        Settings(conf=0.4, imgsz=64, max_det=7, iou=0.3, classes=["nut", "1"], flip=True),
+        Settings(conf=0.25, max_det=100, tile=64, tile_overlap=0.5, batch=3),
+        Settings(conf=0.25, max_det=100),
     ]
+
+
+def test_wrong_settings(model: FakeModel, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, message in (
+        ("classes=nuts", "no class 'nuts'; did you mean nut?"),
+        ("classes=2", "--classes 2: the model has 2 classes"),
+        ("tile=3", "--tile must be at least 64"),
+        ("iou=0", "--iou is above 0"),
+        ("batch=0", "--batch must be at least 1"),
+    ):
+        assert run(f"source={photos}", words) == 2
+        err = capsys.readouterr().err
+        assert message in err
+        assert err.count("\n") == 1
+
+
+def test_pictures_wait_for_their_batch(model: FakeModel, photos: Path) -> None:
+    cv2.imwrite(str(photos / "c.png"), np.zeros((8, 9, 3), dtype=np.uint8))
+    (photos / "aa.jpg").write_bytes(b"no image")
+    assert run(f"source={photos}", "batch=2", "out=found") == 1
+    assert model.batches == [2, 1]
+    assert sorted(p.name for p in Path("found").iterdir()) == ["a.jpg", "b.png", "c.png"]
+
+
+def test_table(model: FakeModel, photos: Path) -> None:
+    assert run(f"source={photos}", "--save-csv", "--save-overlays=false", "out=found") == 0
+    assert [p.name for p in Path("found").iterdir()] == ["predictions.csv"]
+    with Path("found/predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["class"] for row in rows] == ["bolt", "nut"] * 2
+    first = rows[0]
+    assert first["image"] == str(photos / "a.jpg")
+    assert [first[k] for k in ("width", "height", "score", "x1", "area")] == [
+        *("48", "32", "0.9", "4.0"),
+        str(mask_of((32, 48)).sum()),
+    ]
+
+
+def test_cut_outs(model: FakeModel, photos: Path) -> None:
+    assert run(f"source={photos / 'b.png'}", "--save-crops", "out=found") == 0
+    assert [str(p) for p in Path("found/crops").rglob("*.png")] == ["found/crops/bolt/b_1.png"]
+    cut = cv2.imread("found/crops/bolt/b_1.png", cv2.IMREAD_UNCHANGED)
+    assert cut is not None
+    np.testing.assert_array_equal(cut[:, :, 3] > 0, mask_of((32, 48))[4:28, 4:20])
+    assert (cut[:, :, :3] == 90).all()
 
 
 def test_label_files_give_the_masks_again(model: FakeModel, photos: Path) -> None:

@@ -1,0 +1,1 @@
+"""From sources to instances, whatever finds them: settings, tiles, mirrored views."""

@@ -1,0 +1,1 @@
+"""Instances as other tools want them."""
