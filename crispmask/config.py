@@ -21,6 +21,11 @@ def _check(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+def check_val_fraction(value: float) -> None:
+    """Raises a `ConfigError` for what is no fraction of images."""
+    _check(0 <= value < 1, f"--val-fraction is 0 to below 1, not {value}")
+
+
 @dataclass(frozen=True)
 class AugmentConfig:
     """Random changes of training images; the ranges are those users of Ultralytics know."""
@@ -116,6 +121,8 @@ class TrainConfig:
 
     data: str = ""
     """Path to data.yaml."""
+    val_fraction: float = 0.0
+    """Fraction of the training images set aside to validate on, where data.yaml names none."""
     architecture: Architecture = "solov2"
     """Model family."""
     model: ModelName = "nano"
@@ -221,6 +228,7 @@ class TrainConfig:
     """Data augmentation."""
 
     def __post_init__(self) -> None:
+        check_val_fraction(self.val_fraction)
         _check(self.epochs >= 1, f"--epochs must be at least 1, not {self.epochs}")
         _check(
             self.batch == "auto" or self.batch >= 1,

@@ -14,6 +14,7 @@ from crispmask.data.index import DatasetIndex
 from crispmask.data.loader import val_loader
 from crispmask.data.paths import ImagePaths
 from crispmask.data.scan import build_index
+from crispmask.data.set_aside import read_with_val
 from crispmask.data.spec import DatasetSpec, read_spec
 from crispmask.engine.device import usable_workers
 from crispmask.engine.evaluate import Evaluation, evaluate
@@ -45,6 +46,7 @@ def validate(
     architecture: str | None = None,
     model: str | None = None,
     store: Store | None = None,
+    val_fraction: float = 0.0,
     on_batch: Callable[[int, int], None] = lambda num_images, total: None,
 ) -> CocoMetrics:
     """COCO mask and box metrics at the size of the image files.
@@ -61,14 +63,15 @@ def validate(
         architecture: of an MMDetection checkpoint.
         model: its size or official layout.
         store: where downloads are kept; None takes the user's cache folder.
+        val_fraction: of the training images, as the checkpoint was trained with, where the dataset
+            names none to validate on.
         on_batch: called with the images of each batch and of the whole split.
 
     Raises:
         WeightsError: a checkpoint that cannot be used.
         DatasetError: a dataset that cannot be read, or of other classes.
     """
-    spec = read_spec(data)
-    paths = _split_paths(spec, split)
+    spec, paths = _read_split(data, split, val_fraction)
     loaded = load(weights, architecture, model, device, store)
     if len(loaded.names) != len(spec.names):
         raise DatasetError(
@@ -111,6 +114,7 @@ def validate_predictions(
     out: str | Path | None = None,
     ids_of: str | Path | None = None,
     image_ids: Literal["auto", "ids", "names"] = "auto",
+    val_fraction: float = 0.0,
     workers: int = 4,
 ) -> CocoMetrics:
     """COCO metrics of a results file of any program, on the same ground truth as `validate`.
@@ -123,13 +127,14 @@ def validate_predictions(
             `crispmask convert`; None writes nothing.
         ids_of: a COCO annotation file whose image and category ids the results have.
         image_ids: what numbers mean that can be both ids and file names.
+        val_fraction: as of `validate`.
         workers: processes that read the dataset; 0 reads it in the main process.
 
     Raises:
         DatasetError: a dataset that cannot be read, or a row that cannot be used.
     """
-    spec = read_spec(data)
-    index = build_index(_split_paths(spec, split), len(spec.names), workers=None if workers else 0)
+    spec, paths = _read_split(data, split, val_fraction)
+    index = build_index(paths, len(spec.names), workers=None if workers else 0)
     truth = coco_ground_truth(index, spec.names)
     results = read_results(Path(predictions), truth, Path(ids_of) if ids_of else None, image_ids)
     rows = sorted(results.rows, key=lambda row: row["image_id"])  # stable
@@ -147,11 +152,15 @@ def write_results(out: Path, evaluation: Evaluation) -> None:
     write_json_atomic(out / "predictions.json", evaluation.predictions)
 
 
-def _split_paths(spec: DatasetSpec, split: Split) -> ImagePaths:
+def _read_split(
+    data: str | Path, split: Split, val_fraction: float
+) -> tuple[DatasetSpec, ImagePaths]:
+    aside = split == "val" or val_fraction > 0
+    spec = read_with_val(data, val_fraction) if aside else read_spec(data)
     paths = {"train": spec.train, "val": spec.val, "test": spec.test}[split]
     if not paths:
         raise DatasetError(f"{spec.file}: no images for --split {split}; name them under {split}:")
-    return paths
+    return spec, paths
 
 
 def _evaluate_graph(

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from crispmask.cli.arguments import parse
+from crispmask.config import check_val_fraction
 from crispmask.data.coco import coco_ground_truth, write_json_atomic
 from crispmask.data.coco_to_yolo import write_yolo_dataset
 from crispmask.data.scan import build_index
+from crispmask.data.set_aside import read_with_val
 from crispmask.data.spec import read_spec
 from crispmask.errors import ConfigError
 
@@ -33,6 +35,8 @@ class ConvertConfig:
     """Split that --from-coco becomes."""
     val_coco: str = ""
     """Path of a second COCO file, which becomes the split val."""
+    val_fraction: float = 0.0
+    """Fraction of the training images that become val, as a run with that flag had them."""
     link: bool = False
     """Link to the images instead of copying them."""
 
@@ -41,6 +45,7 @@ class ConvertConfig:
             raise ConfigError("give either --data with --to coco, or --from-coco with --images")
         if self.from_coco and not self.images:
             raise ConfigError("--from-coco needs --images, the folder of its images")
+        check_val_fraction(self.val_fraction)
         if self.val_coco and (self.data or self.split == "val"):
             raise ConfigError("--val-coco goes with --from-coco of another split than val")
 
@@ -54,6 +59,10 @@ def convert(argv: Sequence[str], prog: str) -> int:
 def _to_coco(config: ConvertConfig) -> int:
     """Writes one COCO file per split that has images."""
     spec = read_spec(config.data)
+    if config.val_fraction:
+        spec = read_with_val(config.data, config.val_fraction)
+    for note in spec.notes:
+        print(note)
     for split, paths in (("train", spec.train), ("val", spec.val), ("test", spec.test)):
         if not paths:
             continue

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from crispmask.cli.arguments import flags_of, parse, read_values
 from crispmask.config import TrainConfig
-from crispmask.data.spec import read_spec
+from crispmask.data.set_aside import read_with_val
 from crispmask.errors import ConfigError
 from crispmask.recipes import with_recipe
 
@@ -28,7 +28,8 @@ def train(argv: Sequence[str], prog: str) -> int:
             f"--data is required: the path of a data.yaml; {prog} --help lists the flags"
         )
     if not config.resume:
-        read_spec(config.data)  # a wrong path is told before torch is imported, which takes seconds
+        # A wrong path is told before torch is imported, which takes seconds.
+        read_with_val(config.data, config.val_fraction)
     from crispmask.engine.fit import fit
 
     fit(config)

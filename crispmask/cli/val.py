@@ -14,6 +14,8 @@ from crispmask.cli.arguments import parse
 from crispmask.cli.device import torch_device
 from crispmask.cli.folders import free_folder
 from crispmask.cli.progress import report_downloads, show_progress
+from crispmask.config import check_val_fraction
+from crispmask.data.set_aside import read_with_val
 from crispmask.errors import ConfigError
 from crispmask.loading import is_graph
 
@@ -39,6 +41,8 @@ class ValConfig:
     """Longest image side given to the network, pixels; auto: as trained."""
     split: Literal["train", "val", "test"] = "val"
     """Which images of the dataset."""
+    val_fraction: float = 0.0
+    """The fraction that the checkpoint was trained with, where data.yaml names no val images."""
     batch: int = 8
     """Images per step."""
     workers: int = 4
@@ -57,6 +61,7 @@ class ValConfig:
             raise ConfigError("val needs either --weights or --predictions")
         if self.imgsz != "auto" and self.imgsz < 32:
             raise ConfigError(f"--imgsz must be at least 32 or auto, not {self.imgsz}")
+        check_val_fraction(self.val_fraction)
         if self.batch < 1:
             raise ConfigError(f"--batch must be at least 1, not {self.batch}")
         if self.workers < 0:
@@ -66,6 +71,10 @@ class ValConfig:
 def val(argv: Sequence[str], prog: str) -> int:
     """Measures a checkpoint or a results file and prints the metrics of each class."""
     config = parse(ValConfig, argv, prog)
+    # A wrong path is told before torch is imported, which takes seconds.
+    spec = read_with_val(config.data, config.val_fraction) if config.split == "val" else None
+    for note in spec.notes if spec else ():
+        print(note)
     out = free_folder(Path("runs/val")) if config.out == "auto" else Path(config.out)
     metrics = _score_file(config, out) if config.predictions else _run_model(config, out)
     print_metrics(metrics)
@@ -83,13 +92,14 @@ def _score_file(config: ValConfig, out: Path) -> CocoMetrics:
         out=out,
         ids_of=config.ids_of or None,
         image_ids=config.image_ids,
+        val_fraction=config.val_fraction,
         workers=config.workers,
     )
 
 
 def _run_model(config: ValConfig, out: Path) -> CocoMetrics:
     from crispmask.models.download import Store
-    from crispmask.validate import validate  # torch takes seconds: not before the flags are right
+    from crispmask.validate import validate
 
     with show_progress() as progress:
         task = progress.add_task("validating", total=None)
@@ -104,6 +114,7 @@ def _run_model(config: ValConfig, out: Path) -> CocoMetrics:
             device=config.device if is_graph(config.weights) else torch_device(config.device),
             architecture=config.architecture or None,
             model=config.model or None,
+            val_fraction=config.val_fraction,
             store=Store(on_progress=report_downloads(progress)),
             on_batch=lambda num, total: progress.update(task, advance=num, total=total),
         )

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crispmask.data.coco_file import CocoFile, CocoImage, read_coco_file
+from crispmask.data.coco_paths import find_images_of
 from crispmask.data.images import image_size
 from crispmask.data.labels import Labels, join_problems
-from crispmask.data.places import IMAGE_SUFFIXES
 from crispmask.data.rings import format_label_line
 from crispmask.errors import DatasetError
 
@@ -107,7 +107,12 @@ def _data_yaml(splits: list[str], names: tuple[str, ...]) -> str:
 def _write(
     split: str, file: CocoFile, names: tuple[str, ...], images: Path, out: Path, link: bool
 ) -> Written:
-    sources = find_images_of(file, images, split)
+    if not images.is_dir():
+        raise DatasetError(f"{images}: no such folder; correct --images")
+    found = find_images_of(
+        file.path, [image.file_name for image in file.images], [images], split, "correct --images"
+    )
+    sources = [Path(path) for path in found]
     problems: list[str] = []
     num_rows = num_crowds = num_empty = 0
     taken: dict[str, str] = {}
@@ -175,50 +180,3 @@ def _wrong_size(file: CocoFile, image: CocoImage, source: Path) -> list[str]:
         f"{source}: {width} x {height} pixels, but {image.size[1]} x {image.size[0]} in "
         f"{file.path}; use the images it was made for, or turn them as their EXIF says"
     ]
-
-
-def find_images_of(file: CocoFile, folder: Path, split: str) -> list[Path]:
-    """The image files: where the file names say, in a folder called as the split, or below.
-
-    Args:
-        file: the COCO file.
-        folder: that file names start from.
-        split: its split.
-
-    Raises:
-        DatasetError: some are missing, or may be one of several.
-    """
-    places = [folder]
-    for name in (file.path.stem.removeprefix("instances_"), split):
-        places += [folder / name, folder / "images" / name]
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: no such folder; correct --images")
-    below: dict[str, list[Path]] | None = None
-    found, missing = [], []
-    for image in file.images:
-        tried = (place / image.file_name for place in places)
-        direct = next((path for path in tried if path.is_file()), None)
-        if direct is not None:
-            found.append(direct)
-            continue
-        if below is None:
-            below = {}
-            for place, _, names in os.walk(folder):
-                for name in names:
-                    if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
-                        below.setdefault(name, []).append(Path(place, name))
-        others = below.get(Path(image.file_name).name, [])
-        if len(others) > 1:
-            raise DatasetError(
-                f"{file.path}: {image.file_name} may be {others[0]} or {others[1]}; name the "
-                "folder of the right one with --images"
-            )
-        found += others
-        missing += [] if others else [image.file_name]
-    if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise DatasetError(
-            f"{file.path}: {len(missing)} images are not in {folder}: {', '.join(missing[:3])}"
-            f"{more}; correct --images or add them"
-        )
-    return found

@@ -6,7 +6,7 @@ Letters: I images, N instances, P parts, V vertices, Q bytes.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -124,8 +124,19 @@ def map_index(path: Path, key: str, check: bool = False) -> DatasetIndex:
         DamagedFileError: it is not what was written.
         OSError: no such file, or it cannot be read.
     """
-    arrays = map_arrays(path, key, check)
-    return DatasetIndex(**{name: arrays[name] for name in ARRAYS}, file=(path, key))
+    return index_of_arrays(map_arrays(path, key, check), file=(path, key))
+
+
+def index_of_arrays(
+    arrays: Mapping[str, NDArray[Any]], file: tuple[Path, str] | None = None
+) -> DatasetIndex:
+    """The index of arrays under the names of its fields.
+
+    Args:
+        arrays: at least those of `ARRAYS`.
+        file: where they are mapped from, if they are there alone.
+    """
+    return DatasetIndex(**{name: arrays[name] for name in ARRAYS}, file=file)
 
 
 def index_of(paths: Sequence[str], sizes: Sequence[Size], labels: Sequence[Labels]) -> DatasetIndex:
@@ -167,10 +178,10 @@ def join_indexes(indexes: Sequence[DatasetIndex]) -> DatasetIndex:
 
 def take_images(index: DatasetIndex, positions: NDArray[np.int64]) -> DatasetIndex:
     """The images at these positions, in this order."""
-    paths, path_offsets = _take(index.path_offsets, positions)
-    instances, image_offsets = _take(index.image_offsets, positions)
-    parts, part_offsets = _take(index.part_offsets, instances)
-    points, point_offsets = _take(index.point_offsets, parts)
+    paths, path_offsets = take_runs(index.path_offsets, positions)
+    instances, image_offsets = take_runs(index.image_offsets, positions)
+    parts, part_offsets = take_runs(index.part_offsets, instances)
+    points, point_offsets = take_runs(index.point_offsets, parts)
     return DatasetIndex(
         path_bytes=index.path_bytes[paths],
         path_offsets=path_offsets,
@@ -184,7 +195,7 @@ def take_images(index: DatasetIndex, positions: NDArray[np.int64]) -> DatasetInd
     )
 
 
-def _take(
+def take_runs(
     offsets: NDArray[np.int64], runs: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """What chosen runs hold, as positions, and the offsets of these runs in it."""

@@ -41,18 +41,21 @@ class Files:
         num_classes: labels must be below.
         states: (I, 4) int64: size and time of each image, and of its label file; -1 if there
             is no such file.
+        source: the COCO files and class names that the labels come from; empty if they come
+            from label files.
     """
 
     images: tuple[str, ...]
     num_classes: int
     states: NDArray[np.int64]
+    source: str = ""
 
     @property
     def folder_key(self) -> str:
         """The same for all splits of the same folders that are read in the same way."""
         folders = {os.path.dirname(path) for path in self.images}
         places = sorted(map(os.path.abspath, folders))
-        return _digest(_code(), self.num_classes, *places)[:12]
+        return _digest(_code(), self.num_classes, self.source, *places)[:12]
 
     @property
     def key(self) -> str:
@@ -74,13 +77,66 @@ def _folder() -> Path:
     return default_folder() / "index"
 
 
-def look_at(images: Sequence[str], num_classes: int) -> Files:
-    """Size and time of each image and label file."""
+def look_at(
+    images: Sequence[str],
+    num_classes: int,
+    coco: Sequence[FileState] | None = None,
+    source: str = "",
+) -> Files:
+    """Size and time of each image and of the file with its labels.
+
+    Args:
+        images: paths.
+        num_classes: labels must be below.
+        coco: the COCO file of each image; None if they have label files.
+        source: as of `Files`.
+    """
     states = np.full((len(images), 4), -1, dtype=np.int64)
-    for row, path in zip(states, images, strict=True):
-        row[:2] = _state(path)
-        row[2:] = _state(label_text(path))
-    return Files(tuple(images), num_classes, states)
+    for i, path in enumerate(images):
+        states[i, :2] = _state(path)
+        states[i, 2:] = _state(label_text(path)) if coco is None else (coco[i].size, coco[i].time)
+    return Files(tuple(images), num_classes, states, source)
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """A file that is kept in another form, as it is now.
+
+    Attributes:
+        path: of it, as text.
+        size: bytes; -1 if there is no such file.
+        time: of its last change, nanoseconds.
+    """
+
+    path: str
+    size: int
+    time: int
+
+    @property
+    def key(self) -> str:
+        """Changes with the file and how it is read."""
+        return _digest(_code(), self.path, self.size, self.time)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it was not written just now."""
+        return abs(self.time - time.time_ns()) >= _TICK
+
+    def place(self, kind: str) -> Path:
+        """Where its other form is kept."""
+        return _folder() / f"{self._prefix(kind)}-{self.key}{_SUFFIX}"
+
+    def remove_old(self, kind: str) -> None:
+        """Removes the forms of earlier states."""
+        _remove_old(self._prefix(kind))
+
+    def _prefix(self, kind: str) -> str:
+        return f"{kind}{_digest(self.path)[:12]}"
+
+
+def state_of(path: Path) -> FileState:
+    """The state of a file now."""
+    return FileState(str(path), *_state(str(path)))
 
 
 def _state(path: str) -> tuple[int, int]:

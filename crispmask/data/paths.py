@@ -33,6 +33,10 @@ class ImagePaths(Sequence[Path]):
     def __getitem__(self, i: int | slice) -> Path | ImagePaths:
         return ImagePaths(self.texts[i]) if isinstance(i, slice) else Path(self.texts[i])
 
+    def take(self, positions: Sequence[int]) -> ImagePaths:
+        """The images at these positions, in this order."""
+        return ImagePaths(self.texts[i] for i in positions)
+
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Sequence) and not isinstance(other, str):
             return self.texts == texts_of(other)

@@ -9,29 +9,22 @@ from pathlib import Path
 
 import numpy as np
 
+from crispmask.data.chunks import OnProgress, map_chunks
+from crispmask.data.coco_images import CocoImages
 from crispmask.data.images import image_size
 from crispmask.data.index import DatasetIndex, index_of, join_indexes, take_images
 from crispmask.data.index_cache import Files, find_index, find_unchanged, keep_index, look_at
 from crispmask.data.labels import join_problems, read_labels
 from crispmask.data.paths import ImagePaths, label_path, label_text, texts_of
-from crispmask.data.processes import ProcessDiedError, map_in_processes, usable_cpus
+from crispmask.data.scan_coco import look_at_coco, scan_coco
 from crispmask.errors import DatasetError
 from crispmask.types import Size
-
-OnProgress = Callable[[int], None]
-"""Called now and then with the images that are done."""
 
 OnUnreadable = Callable[[str, str], None]
 """Called with the path of an image that cannot be read, and what is wrong with it."""
 
-_CHUNK = 256
-"""Images a process reads at a time: many enough to be worth the way, few enough for a bar."""
-
 _QUICK = 1.0
 """Seconds of reading up to which an index is not kept: it would only fill the cache folder."""
-
-_FEW = 2000
-"""Images up to which starting processes takes longer than reading."""
 
 _logger = logging.getLogger(__name__)
 
@@ -56,19 +49,27 @@ def build_index(
     Raises:
         DatasetError: the first problem of the first bad file, and how many more there are.
     """
-    texts = texts_of(image_paths)
-    files = look_at(texts, num_classes)
-    index = find_index(files) or _read_index(files, workers, on_progress, on_unreadable)
+    if isinstance(image_paths, CocoImages):
+        paths: ImagePaths = image_paths
+        files = look_at_coco(image_paths, num_classes)
+    else:
+        paths = ImagePaths(texts_of(image_paths))
+        files = look_at(paths.texts, num_classes)
+    index = find_index(files) or _read_index(paths, files, workers, on_progress, on_unreadable)
     if len(index) and not len(index.labels):
-        _logger.warning(
-            "no instances in %d images: the first label file would be %s",
-            len(index),
-            label_path(index.path(0)),
-        )
+        if isinstance(paths, CocoImages):
+            _logger.warning("no instances in the %d images of %s", len(index), paths.source.file(0))
+        else:
+            _logger.warning(
+                "no instances in %d images: the first label file would be %s",
+                len(index),
+                label_path(index.path(0)),
+            )
     return index
 
 
 def _read_index(
+    image_paths: ImagePaths,
     files: Files,
     workers: int | None,
     on_progress: OnProgress,
@@ -79,7 +80,7 @@ def _read_index(
     unchanged = find_unchanged(files)
     earlier, positions = unchanged or (join_indexes([]), np.full(len(files.images), -1))
     new = np.flatnonzero(positions < 0)
-    paths = ImagePaths(files.images[i] for i in new.tolist())
+    paths = image_paths.take(new.tolist())
     known = len(files.images) - len(new)
     index, problems = scan_dataset(
         paths, files.num_classes, workers, lambda done: on_progress(known + done)
@@ -122,24 +123,13 @@ def scan_dataset(
 
     An unreadable image has the size (0, 0). Arguments as in `build_index`.
     """
+    if isinstance(image_paths, CocoImages):
+        return scan_coco(image_paths, workers, on_progress)
     texts = texts_of(image_paths)
-    jobs = [(texts[i : i + _CHUNK], num_classes) for i in range(0, len(texts), _CHUNK)]
-    if len(texts) <= _FEW:
-        workers = 0
-    elif workers is None:
-        workers = usable_cpus()
     indexes, problems = [], []
-    try:
-        for index, found in map_in_processes(scan_files, jobs, workers):
-            indexes.append(index)
-            problems += found
-            on_progress(min(len(indexes) * _CHUNK, len(texts)))
-    except ProcessDiedError as error:
-        first, *_, last = jobs[len(indexes)][0] * 2
-        raise DatasetError(
-            f"{first}: a process ended with code {error.code} between this image and {last}; "
-            "free some memory, or find the one it cannot read and remove it"
-        ) from error
+    for index, found in map_chunks(scan_files, texts, (num_classes,), workers, on_progress):
+        indexes.append(index)
+        problems += found
     return join_indexes(indexes), problems
 
 

@@ -102,7 +102,14 @@ def find_near_copies(records: Sequence[Record]) -> Iterator[Problem]:
         mirror = "mirrored, " if mirrored else ""
         message = f"{mirror}like {_name(record, other)}, correlation {correlation:.3f}"
         yield Problem(
-            code, record.image, 0, message, record.split, record.image, other.image, correlation
+            code,
+            record.image,
+            0,
+            message,
+            record.split,
+            record.image,
+            other.image,
+            weight=correlation,
         )
 
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from crispmask.data.coco_images import CocoImages
 from crispmask.data.processes import usable_cpus
 from crispmask.data.spec import DatasetSpec, inspect_spec
 from crispmask.doctor.copies import SPLITS, find_copies, find_near_copies, with_digests
 from crispmask.doctor.counts import SplitCounts, count_split, find_imbalance
 from crispmask.doctor.kinds import KINDS, SEVERITIES, Problem, Severity
-from crispmask.doctor.scan import Record, Task, scan
+from crispmask.doctor.scan import Record, scan
 from crispmask.doctor.strays import find_orphans, find_shared
 from crispmask.errors import DatasetError
 
@@ -22,6 +23,7 @@ _SPEC_CODES = {
     "names": "yaml-names",
     "nc": "yaml-nc",
     "split": "yaml-split",
+    "val": "yaml-val",
     "list": "list-line",
 }
 _MOST_CLASSES = 10_000
@@ -97,17 +99,17 @@ def examine(
         if spec_problems:
             raise DatasetError(str(spec_problems[0]))
         raise DatasetError(f"{spec.file}: no images in {split}; choose another --split")
-    tasks = [Task(path, name) for name, paths in chosen.items() for path in paths]
     num_classes = len(spec.names) or _MOST_CLASSES
     cores = usable_cpus() if workers is None else workers
-    records = scan(tasks, num_classes, imgsz, decode, cores, on_progress)
+    records = scan(chosen, num_classes, imgsz, decode, cores, on_progress)
     if not decode:
         records = with_digests(records)
     problems += [problem for record in records for problem in record.problems]
     problems += find_copies(records)
     problems += find_near_copies(records)
-    problems += find_shared(chosen)
-    problems += find_orphans(path for paths in everything.values() for path in paths)
+    with_files = {n: p for n, p in everything.items() if not isinstance(p, CocoImages)}
+    problems += find_shared({name: p for name, p in with_files.items() if name in chosen})
+    problems += find_orphans(path for paths in with_files.values() for path in paths)
     names = spec.names or _numbered(records)
     counts = {
         name: count_split([r for r in records if r.split == name], len(names), imgsz)

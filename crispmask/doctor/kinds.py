@@ -37,6 +37,7 @@ _ROWS = (
     Kind("yaml-names", "error", "names is missing or no list of names", "write the class names"),
     Kind("yaml-nc", "error", "nc is no number, or disagrees with names", "correct or remove nc"),
     Kind("yaml-split", "error", "train or val is missing or leads to no images", "correct it"),
+    Kind("yaml-val", "warning", "no images to validate on", "train with --val-fraction 0.2"),
     Kind("list-line", "error", "a list of images names what is not there", "correct the line"),
     # images
     Kind("image-unreadable", "error", "missing, or not a known image format", "save it again"),
@@ -47,6 +48,7 @@ _ROWS = (
     Kind("image-duplicate", "warning", "the same image file twice in a split", "remove one"),
     Kind("image-similar", "warning", "nearly the same picture twice in a split", "keep one"),
     Kind("image-small", "warning", "a side shorter than 32 pixels", "check where it comes from"),
+    Kind("image-size", "error", "another size than its COCO file says", "use the right image"),
     Kind("image-turned", "info", "turned by EXIF: labels must fit the upright image", "look at it"),
     # label files
     Kind("label-unreadable", "error", "a label file that is no UTF-8 text", "save it as text"),
@@ -64,6 +66,7 @@ _ROWS = (
     ),
     Kind("row-points", "error", "fewer than three points, or half of one", "draw it again"),
     Kind("row-outside", "error", "coordinates outside 0 to 1", "divide by width and height"),
+    Kind("row-mask", "error", "a mask that cannot be decoded", "export it again"),
     Kind("row-zero-area", "error", "a polygon without area", "draw it again or remove it"),
     Kind("row-crossing", "warning", "the outline crosses itself", "draw it again"),
     Kind("row-duplicate", "warning", "the same row twice; it counts once", "remove one"),
@@ -94,6 +97,7 @@ class Problem:
         split: train, val or test; empty if it is none of them.
         image: the image it shows in, if any.
         other: the image it repeats, if any.
+        annotation: its id in a COCO file; empty elsewhere.
         weight: how bad it is among its kind; the worst are shown.
     """
 
@@ -104,6 +108,7 @@ class Problem:
     split: str = ""
     image: Path | None = None
     other: Path | None = None
+    annotation: str = ""
     weight: float = 0.0
 
     @property

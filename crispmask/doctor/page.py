@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
 
+from crispmask.doctor.annotations import coco_lookup
 from crispmask.doctor.counts import SIZE_NAMES, SplitCounts
 from crispmask.doctor.examine import Examination
 from crispmask.doctor.kinds import KINDS, Problem
@@ -101,6 +102,7 @@ def render_page(found: Examination, max_shown: int) -> str:
     body = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="soft">{escape(str(found.spec.file))}</p>',
+        *(f'<p class="soft">{escape(note)}</p>' for note in found.spec.notes),
         f'<p class="verdict {severity}">{escape(verdict(found))}</p>',
         '<div class="columns">',
         f'<section class="card"><h2>Images and instances</h2>{_split_table(found)}</section>',
@@ -182,8 +184,9 @@ def _item(problem: Problem, found: Examination) -> str:
 
 
 def _figures(problems: list[Problem], found: Examination) -> Iterator[str]:
+    lookup = coco_lookup(found.spec)
     for problem in problems:
-        picture = draw_problem(problem, len(found.names))
+        picture = draw_problem(problem, len(found.names), lookup)
         if picture is None:
             continue
         content = base64.b64encode(encode_jpeg(picture)).decode("ascii")

@@ -6,7 +6,6 @@ import csv
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +16,9 @@ from crispmask.data.paths import label_path
 from crispmask.data.rings import format_label_line, split_rings
 from crispmask.data.rows import Row, parse_rows
 from crispmask.data.spec import DatasetSpec
+from crispmask.doctor.annotations import coco_lookup
 from crispmask.doctor.examine import Examination
+from crispmask.doctor.repair_coco import Change, write_rows
 from crispmask.doctor.rows import NO_AREA, as_polygons, in_pixels
 from crispmask.doctor.scan import Record
 from crispmask.errors import DatasetError
@@ -27,23 +28,6 @@ from crispmask.types import Part, Size
 
 CopyMode = Literal["copy", "hardlink", "symlink"]
 BoxMode = Literal["drop", "rectangle"]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One difference between the copy and the original.
-
-    Attributes:
-        file: of the original.
-        line: of it, from 1; 0 if it is the file as a whole.
-        change: what was done.
-        reason: why.
-    """
-
-    file: Path
-    line: int
-    change: str
-    reason: str
 
 
 def write_repaired_copy(
@@ -119,6 +103,7 @@ def _write(
     kept = {r.digest: r for r in found.records if r.digest}  # of the last split that has it
     base = _common_folders(found)
     taken: set[str] = set()
+    lookup = coco_lookup(found.spec)
     for done, record in enumerate(found.records, start=1):
         if record.image in left_out:
             yield Change(record.image, 0, "image left out", left_out[record.image])
@@ -132,14 +117,22 @@ def _write(
             target = folder / "images" / record.split / name
             target.parent.mkdir(parents=True, exist_ok=True)
             _place(record.image, target, copy)
-            if record.has_labels:
+            if record.image in lookup:
+                yield from write_rows(*lookup[record.image], label_path(target))
+            elif record.has_labels:
                 changes = _repair_labels(record, len(found.names), label_path(target), boxes)
                 yield from sorted(changes, key=lambda change: change.line)
         on_progress(done, len(found.records))
     yield from _write_yaml(found, folder)
 
 
-_LEFT_OUT = ("image-unreadable", "image-truncated", "image-damaged", "label-unreadable")
+_LEFT_OUT = (
+    "image-unreadable",
+    "image-truncated",
+    "image-damaged",
+    "image-size",
+    "label-unreadable",
+)
 """Problems that keep an image out of the copy: without its labels it would teach that there is
 nothing in it."""
 

@@ -53,7 +53,7 @@ class Instance:
     """A good row in pixels.
 
     Attributes:
-        line: of the label file, from 1.
+        line: of the label file, from 1; in a COCO file the id of its annotation.
         label: class index.
         parts: its rings (V, 2) float64, clipped to the image.
     """
@@ -101,7 +101,28 @@ def check_rows(text: str, num_classes: int, size: Size, imgsz: int) -> RowReport
         if outside > 0:
             message = f"a coordinate {outside:.2g} outside the image is clipped"
             findings.append(RowFinding("row-clipped", row.line, message, float(outside)))
-    instances = [in_pixels(row, size) for row in distinct.values()]
+    return check_instances(
+        [in_pixels(row, size) for row in distinct.values()], findings, size, imgsz
+    )
+
+
+def check_instances(
+    instances: Sequence[Instance],
+    findings: Sequence[RowFinding],
+    size: Size,
+    imgsz: int,
+    unit: str = "line",
+) -> RowReport:
+    """Looks at the shapes of the instances of an image.
+
+    Args:
+        instances: each once.
+        findings: what was found before.
+        size: (height, width) of the image.
+        imgsz: longest side given to the network.
+        unit: what the number of an instance counts, for messages.
+    """
+    findings = list(findings)
     polygons = as_polygons(instances)
     areas = [polygons_area(parts) for parts in polygons]
     boxes = polygons_to_boxes(polygons)
@@ -109,7 +130,7 @@ def check_rows(text: str, num_classes: int, size: Size, imgsz: int) -> RowReport
     scale = min(1.0, imgsz / max(size))  # training shrinks images to fit and enlarges none
     for instance, area, (height, width) in zip(instances, areas, sides.tolist(), strict=True):
         findings += _check_shape(instance, area, (height * scale, width * scale), scale, imgsz)
-    findings += _check_repeats(instances, polygons, areas, boxes)
+    findings += _check_repeats(instances, polygons, areas, boxes, unit)
     findings.sort(key=lambda finding: finding.line)
     return RowReport(
         tuple(findings),
@@ -172,6 +193,7 @@ def _check_repeats(
     polygons: Polygons,
     areas: Sequence[float],
     boxes: NDArray[np.float32],
+    unit: str,
 ) -> Iterator[RowFinding]:
     """Pairs of instances with nearly the same outline."""
     if len(instances) < 2:
@@ -191,7 +213,7 @@ def _check_repeats(
             iou = _overlap(polygons[j], polygons[i], boxes[i])
             if iou >= _SAME:
                 same = instances[j].label == instances[i].label
-                message = f"covers the polygon of line {instances[j].line} by {iou:.0%}"
+                message = f"covers the polygon of {unit} {instances[j].line} by {iou:.0%}"
                 if not same:
                     message += f", class {instances[i].label} here, {instances[j].label} there"
                 code = "row-repeated" if same else "row-two-classes"

@@ -29,6 +29,8 @@ def show(console: Console, found: Examination, max_shown: int) -> None:
     names = len(found.names)
     title = f"{found.spec.file}  {names} {'class' if names == 1 else 'classes'}"
     _line(console, Text(title, style="bold"))
+    for note in found.spec.notes:
+        _line(console, Text(note, style="dim"))
     console.print()
     console.print(_split_table(found))
     console.print()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -14,7 +16,8 @@ from crispmask.data.images import read_image
 from crispmask.data.labels import read_label_text
 from crispmask.data.paths import label_path
 from crispmask.data.rings import split_rings
-from crispmask.data.rows import Row, parse_rows
+from crispmask.data.rows import parse_rows
+from crispmask.doctor.annotations import Lookup, instances_of
 from crispmask.doctor.kinds import Problem
 from crispmask.doctor.picture import Listener
 from crispmask.draw import class_colour
@@ -37,19 +40,35 @@ _ZOOM_BELOW = 0.12
 _FRACTION_BITS = 4
 
 
-def draw_problem(problem: Problem, num_classes: int) -> NDArray[np.uint8] | None:
+@dataclass(frozen=True, slots=True)
+class _Outline:
+    """An instance to be drawn; `line` is that of its row, or the id of its annotation."""
+
+    line: int
+    label: int
+    rings: list[NDArray[np.float64]]
+
+
+def draw_problem(
+    problem: Problem, num_classes: int, lookup: Lookup = MappingProxyType({})
+) -> NDArray[np.uint8] | None:
     """The picture of a problem, (H, W, 3) RGB; None where there is nothing to see.
 
     Args:
         problem: with two images they stand side by side.
         num_classes: labels must be below.
+        lookup: the images that have a COCO file.
     """
     if problem.image is None:
         return None
     images = [problem.image] if problem.other is None else [problem.image, problem.other]
     frame = (_FRAME[0], _FRAME[1] // len(images) - 4 * (len(images) - 1))
     line = problem.line if problem.file == label_path(problem.image) else 0
-    views = [_view(path, line, num_classes, frame) for path in images]
+    if problem.annotation.isdigit():
+        line = int(problem.annotation)
+    views = [
+        _view(path, line, list(_outlines(path, num_classes, lookup)), frame) for path in images
+    ]
     shown = [view for view in views if view is not None]
     if not shown:
         return None
@@ -69,18 +88,19 @@ def encode_jpeg(image: NDArray[np.uint8], quality: int = 82) -> bytes:
     return cv2.imencode(".jpg", image[..., ::-1], settings)[1].tobytes()
 
 
-def _view(path: Path, line: int, num_classes: int, frame: Size) -> NDArray[np.uint8] | None:
+def _view(
+    path: Path, line: int, outlines: Sequence[_Outline], frame: Size
+) -> NDArray[np.uint8] | None:
     image = _whatever_is_left(path)
     if image is None:
         return None
     size = (image.shape[0], image.shape[1])
-    rows = list(_rows(path, num_classes))
-    chosen = next((outline for row, outline in rows if row.line == line), None)
+    chosen = next((o.rings for o in outlines if line and o.line == line), None)
     window = _window(chosen, size)
     canvas, scale = _cut_out(image, window, frame)
-    for row, outline in rows:
-        if row.line != line:
-            _draw(canvas, outline, size, window, scale, class_colour(row.label), 1)
+    for outline in outlines:
+        if outline.rings is not chosen:
+            _draw(canvas, outline.rings, size, window, scale, class_colour(outline.label), 1)
     if chosen is not None:
         _draw(canvas, chosen, size, window, scale, (255, 255, 255), 5)
         _draw(canvas, chosen, size, window, scale, _SIGNAL, 2)
@@ -105,14 +125,21 @@ def _whatever_is_left(path: Path) -> NDArray[np.uint8] | None:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def _rows(path: Path, num_classes: int) -> Iterator[tuple[Row, list[NDArray[np.float64]]]]:
-    """Every row that has points, with its rings in [0, 1]."""
+def _outlines(path: Path, num_classes: int, lookup: Lookup) -> Iterator[_Outline]:
+    """Every instance that has points."""
+    if path in lookup:
+        source, i = lookup[path]
+        height, width = source.index.size(i)
+        for instance, _ in instances_of(source, i):
+            rings = [part / (width, height) for part in instance.parts]
+            yield _Outline(instance.line, max(instance.label, 0), rings)
+        return
     try:
         rows, problems = parse_rows(read_label_text(label_path(path)), num_classes)
     except DatasetError:
         return
     for row in rows:
-        yield row, split_rings(row.points)
+        yield _Outline(row.line, row.label, split_rings(row.points))
     for problem in problems:
         bad = problem.row
         if bad is None:
@@ -120,9 +147,9 @@ def _rows(path: Path, num_classes: int) -> Iterator[tuple[Row, list[NDArray[np.f
         if problem.kind == "box":
             centre, half = bad.points[0], bad.points[1] / 2
             corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
-            yield bad, [centre + corners * half]
+            yield _Outline(bad.line, bad.label, [centre + corners * half])
         else:
-            yield bad, split_rings(bad.points)
+            yield _Outline(bad.line, bad.label, split_rings(bad.points))
 
 
 def _window(outline: list[NDArray[np.float64]] | None, size: Size) -> Window:

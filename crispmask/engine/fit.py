@@ -14,7 +14,7 @@ from rich.console import Console
 from crispmask.atomic import remove_partial
 from crispmask.augment.transform import Transform
 from crispmask.config import TrainConfig
-from crispmask.data.spec import read_spec
+from crispmask.data.set_aside import read_with_val
 from crispmask.data.workers import naming_the_dead
 from crispmask.engine.checkpoint import load_checkpoint
 from crispmask.engine.class_weights import resolve_class_weights
@@ -91,7 +91,9 @@ def fit(
     work_dir = resumed.work_dir if resumed else choose_work_dir(config)
 
     # What can fail at once fails before the images are read.
-    dataset = read_spec(config.data)
+    dataset = read_with_val(config.data, config.val_fraction)
+    for note in dataset.notes:
+        say(console, note)
     settings = resolve(
         config, work_dir, dataset.file, len(dataset.names), num_images=len(dataset.train)
     )

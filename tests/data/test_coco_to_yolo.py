@@ -250,7 +250,7 @@ def test_images_are_found_below_the_folder_and_missing_ones_named(tmp_path: Path
         write_yolo_dataset({"train": path}, path.parent, tmp_path / "other")
     Image.new("RGB", (W, H)).save(tmp_path / "images" / "ä b.png")
     (tmp_path / "images" / "ä b.png").rename(tmp_path / "images" / "Train" / "ä b.png")
-    with pytest.raises(DatasetError, match="name the folder of the right one"):
+    with pytest.raises(DatasetError, match="correct --images to the folder of"):
         write_yolo_dataset({"train": path}, tmp_path / "images", tmp_path / "other")
     Image.new("RGB", (H, W)).save(path.parent / "ä b.png")  # as if EXIF had turned it
     with pytest.raises(DatasetError, match="40 x 60 pixels, but 60 x 40 in"):

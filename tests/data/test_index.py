@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crispmask.data import scan
+from crispmask.data import chunks
 from crispmask.data.index import ARRAYS
 from crispmask.data.labels import parse_label_file
 from crispmask.data.paths import label_path
@@ -67,8 +67,8 @@ def test_processes_read_what_this_one_reads(
     label_path(images[1]).write_text("0 1 2\n")
     images[3].unlink()
     expected, problems = scan_dataset(images * 3, 3, workers=0)
-    monkeypatch.setattr(scan, "_FEW", 0)
-    monkeypatch.setattr(scan, "_CHUNK", 5)
+    monkeypatch.setattr(chunks, "_FEW", 0)
+    monkeypatch.setattr(chunks, "CHUNK", 5)
     calls: list[int] = []
     index, found = scan_dataset(images * 3, 3, 2, calls.append)
     assert found == problems
@@ -87,7 +87,7 @@ def test_a_process_that_dies_names_the_images(
         raise ProcessDiedError(-9)
         yield
 
-    monkeypatch.setattr(scan, "map_in_processes", die)
+    monkeypatch.setattr(chunks, "map_in_processes", die)
     with pytest.raises(DatasetError, match="ended with code -9") as caught:
         build_index(images, 3)
     assert str(caught.value).startswith(f"{images[0]}: ")

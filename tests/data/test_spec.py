@@ -182,7 +182,6 @@ def test_download_is_never_run(tmp_path: Path) -> None:
         ("{}", None, "no keys"),
         ("? [train]\n: x", 1, "not YAML"),
         ("val: images/val\nnc: 1", None, "no 'train'"),
-        ("train: images/train\nnc: 1", None, "no 'val'"),
         (BASE, None, "no 'names'"),
         (BASE + "names: []", 3, "empty"),
         (BASE + "names: [a, '']", 3, "name of class 1 is empty"),
@@ -202,7 +201,7 @@ def test_download_is_never_run(tmp_path: Path) -> None:
         ("train: [images/train, ../gone]\nval: images/val\nnc: 1", 1, " or "),
         ("train:\nval: images/val\nnc: 1", 1, "train is no path"),
         ("train: []\nval: images/val\nnc: 1", 1, "train is no path"),
-        ("train: images/train/b.jpg\nval: images/val\nnc: 1", 1, "neither a folder nor"),
+        ("train: images/train/b.jpg\nval: images/val\nnc: 1", 1, "neither a folder, a .txt list"),
         ("train: empty\nval: images/val\nnc: 1", 1, "no images in"),
     ],
 )
@@ -271,7 +270,7 @@ def test_names_of_an_inspection(
 def test_inspection_without_splits(tmp_path: Path) -> None:
     spec, problems = inspect_spec(write(tmp_path, "nc: 1\ntest: []"))
     assert spec.train == spec.val == spec.test == ()
-    assert [problem.kind for problem in problems] == ["split", "split", "split"]
+    assert [problem.kind for problem in problems] == ["split", "split", "val"]
     with pytest.raises(DatasetError, match="no such file"):
         inspect_spec(tmp_path / "gone.yaml")
 
@@ -284,9 +283,3 @@ def test_lists_of_cvat_name_a_folder_that_is_not_there(tmp_path: Path) -> None:
     spec = read_spec(path)
     assert relative(spec.train, tmp_path) == ["images/train/b.jpg"]
     assert relative(spec.val, tmp_path) == ["images/val/c.webp"]
-
-
-def test_a_coco_file_is_no_split(tmp_path: Path) -> None:
-    (tmp_path / "coco.json").write_text("{}")
-    path = write(tmp_path, "train: coco.json\nval: images/val\nnc: 1")
-    fails(path, "data.yaml:1:", "convert --from-coco")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -101,6 +102,36 @@ def listed(folder: Path) -> None:
     yaml("train: list.txt\nval: images/val\nnames: [cat, dog]\n")(folder)
 
 
+def coco(rows: list[dict[str, object]], height: int = 64) -> Break:
+    """Makes a COCO file of the training split, with rows of its first image."""
+
+    def write(folder: Path) -> None:
+        content = {
+            "images": [
+                {
+                    "id": i,
+                    "file_name": f"{name}.jpg",
+                    "height": height if i == 0 else 64,
+                    "width": 96,
+                }
+                for i, name in enumerate("abc")
+            ],
+            "annotations": [
+                {"id": 50 + i, "image_id": 0, "category_id": i % 2, **row}
+                for i, row in enumerate(
+                    [{"segmentation": [INSIDE]}, {"segmentation": [BESIDE]}, *rows]
+                )
+            ],
+            "categories": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}],
+        }
+        (folder / "train.json").write_text(json.dumps(content))
+        yaml("train: train.json\nval: images/val\nnames: [cat, dog]\n")(folder)
+
+    return write
+
+
+INSIDE = [10, 10, 30, 10, 30, 30, 10, 30]
+BESIDE = [60, 20, 90, 20, 70, 50]
 TRAIN = "train: images/train\nval: images/val\n"
 A, D = "images/train/a.jpg", "images/val/d.jpg"
 ROW = "labels/train/a.txt"
@@ -117,6 +148,10 @@ CASES: dict[str, tuple[Break, list[tuple[str, str, int]]]] = {
     "no val": (
         yaml("train: images/train\nval: gone\nnames: [cat, dog]\n"),
         [("yaml-split", "data.yaml", 2)],
+    ),
+    "val is not named": (
+        yaml("train: images/train\nnames: [cat, dog]\n"),
+        [("yaml-val", "data.yaml", 0)],
     ),
     "gone from a list": (listed, [("list-line", "list.txt", 4)]),
     "text as image": (
@@ -141,6 +176,43 @@ CASES: dict[str, tuple[Break, list[tuple[str, str, int]]]] = {
     "small image": (
         lambda folder: write_picture(folder / A, picture(9, 20, 30)),
         [("image-small", A, 0)],
+    ),
+    "coco without problems": (coco([]), []),
+    "coco for other images": (coco([], height=60), [("image-size", A, 0)]),
+    "coco mask": (
+        coco([{"segmentation": {"size": [64, 96], "counts": [1, 2]}}]),
+        [("row-mask", "train.json", 0)],
+    ),
+    "coco mask without pixels": (
+        coco([{"segmentation": {"size": [64, 96], "counts": [64 * 96]}}]),
+        [("row-zero-area", "train.json", 0)],
+    ),
+    "coco box": (coco([{"segmentation": []}]), [("row-box", "train.json", 0)]),
+    "coco points": (coco([{"segmentation": [[1, 2, 3, 4]]}]), [("row-points", "train.json", 0)]),
+    "coco number": (
+        coco([{"segmentation": [[1, 2, 3, 4, 5, "x"]]}]),
+        [("row-number", "train.json", 0)],
+    ),
+    "coco outside": (
+        coco([{"segmentation": [[100, 100, 120, 100, 120, 120]]}]),
+        [("row-outside", "train.json", 0)],
+    ),
+    "coco bow tie": (
+        coco([{"segmentation": [[10, 40, 40, 60, 40, 40, 10, 60]]}]),
+        [("row-crossing", "train.json", 0)],
+    ),
+    "coco twice": (coco([{"segmentation": [INSIDE]}]), [("row-duplicate", "train.json", 0)]),
+    "coco two classes": (
+        coco([{"segmentation": [INSIDE], "category_id": 1}]),
+        [("row-two-classes", "train.json", 0)],
+    ),
+    "coco crowd": (
+        coco([{"segmentation": {"size": [64, 96], "counts": [0, 64 * 96]}, "iscrowd": 1}]),
+        [],
+    ),
+    "no coco": (
+        lambda folder: (coco([])(folder), (folder / "train.json").write_text("{}")),
+        [("yaml-split", "train.json", 0)],
     ),
     "turned image": (turned, [("image-turned", A, 0)]),
     "binary labels": (
