@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from crispmask.cli.arguments import flags_of, parse, read_values
 from crispmask.config import TrainConfig
-from crispmask.data.set_aside import read_with_val
 from crispmask.errors import ConfigError
 from crispmask.recipes import with_recipe
 
@@ -29,6 +28,8 @@ def train(argv: Sequence[str], prog: str) -> int:
         )
     if not config.resume:
         # A wrong path is told before torch is imported, which takes seconds.
+        from crispmask.data.set_aside import read_with_val
+
         read_with_val(config.data, config.val_fraction)
     from crispmask.engine.fit import fit
 

@@ -15,7 +15,6 @@ from crispmask.cli.device import torch_device
 from crispmask.cli.folders import free_folder
 from crispmask.cli.progress import report_downloads, show_progress
 from crispmask.config import check_val_fraction
-from crispmask.data.set_aside import read_with_val
 from crispmask.errors import ConfigError
 from crispmask.loading import is_graph
 
@@ -72,6 +71,8 @@ def val(argv: Sequence[str], prog: str) -> int:
     """Measures a checkpoint or a results file and prints the metrics of each class."""
     config = parse(ValConfig, argv, prog)
     # A wrong path is told before torch is imported, which takes seconds.
+    from crispmask.data.set_aside import read_with_val
+
     spec = read_with_val(config.data, config.val_fraction) if config.split == "val" else None
     for note in spec.notes if spec else ():
         print(note)

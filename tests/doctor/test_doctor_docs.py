@@ -23,7 +23,7 @@ def test_flags_exist() -> None:
     named = set(re.findall(r"`--([a-z-]+)", TEXT))
     there_are = {flag for c in (CheckConfig, ConvertConfig, TrainConfig) for flag in flags_of(c)}
     assert named <= there_are
-    assert set(flags_of(CheckConfig)) - named == {"data"}
+    assert set(flags_of(CheckConfig)) - named <= {"data"}
 
 
 def test_codes_in_the_text_exist() -> None:
