@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crispmask.metrics.average import Averages, weighted_averages
-from crispmask.metrics.matches import Matches
+from crispmask.metrics.outcomes import Outcomes
+from crispmask.metrics.weighted_ap import Averages, weighted_averages
 
 _MOST_SAMPLES = 1000
 _FEWEST_SAMPLES = 200
@@ -67,12 +67,10 @@ class Intervals:
         return {f"{prefix}/{key}": [value.low, value.high] for key, value in named.items()}
 
 
-def bootstrap(
-    matches: Matches, num_classes: int, num_samples: int | None = None, seed: int = 0
-) -> Intervals:
+def bootstrap(outcomes: Outcomes, num_samples: int | None = None, seed: int = 0) -> Intervals:
     """Percentile intervals from drawing as many images as there are, with replacement.
 
-    The predictions stay as they are and so do their matches, which never cross images: a
+    The predictions stay as they are and so do their outcomes, which never cross images: a
     resample is a weight per image. A class without instances in a resample is left out of its
     means, as COCO does.
 
@@ -80,21 +78,20 @@ def bootstrap(
     interval.
 
     Args:
-        matches: of a split.
-        num_classes: K.
+        outcomes: of a split.
         num_samples: resamples; None takes 1000, fewer if there are very many predictions.
         seed: of the draws.
     """
     if num_samples is None:
-        affordable = _MOST_WORK // max(len(matches.scores), 1)
+        affordable = _MOST_WORK // max(len(outcomes.scores), 1)
         num_samples = min(_MOST_SAMPLES, max(_FEWEST_SAMPLES, affordable))
-    num_images = matches.num_images
+    num_images = outcomes.num_images
     rng = np.random.default_rng(seed)
-    chunk = max(1, _CHUNK // max(num_images, len(matches.scores), 1))
-    figures = [_figures(weighted_averages(matches, num_classes, np.ones((1, num_images))))]
+    chunk = max(1, _CHUNK // max(num_images, len(outcomes.scores), 1))
+    figures = [_figures(weighted_averages(outcomes, np.ones((1, num_images))))]
     for start in range(0, num_samples if num_images else 0, chunk):
         weights = draw_images(rng, min(chunk, num_samples - start), num_images)
-        figures.append(_figures(weighted_averages(matches, num_classes, weights)))
+        figures.append(_figures(weighted_averages(outcomes, weights)))
     table = np.concatenate(figures)  # (1 + B, 4 + K), the split itself first
     intervals = [_interval(column[0], column[1:]) for column in table.T]
     map50_95, map50, map75, ar100, *class_ap = intervals

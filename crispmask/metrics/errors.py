@@ -3,7 +3,7 @@
 Source: D. Bolya, S. Foley, J. Hays, J. Hoffman: TIDE: A General Toolbox for Identifying Object
 Detection Errors, arXiv:2008.08115, sections 2.2 (types) and 2.3 (oracles).
 
-Letters: P predictions, G annotations, K classes.
+Letters: D predictions, G annotations, K classes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from crispmask.metrics.average import average_precision
-from crispmask.metrics.matches import IOU_LEVELS, LEAST_OVERLAP, Matches
+from crispmask.metrics.matching import IOU_THRESHOLDS
+from crispmask.metrics.outcomes import Outcomes
+from crispmask.metrics.overlaps import LOWEST_IOU
+from crispmask.metrics.weighted_ap import average_precision
 
 ErrorKind = Literal["class", "localisation", "both", "duplicate", "background", "missed"]
 ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
 
-_FOREGROUND = float(IOU_LEVELS[0])
+_FOREGROUND = float(IOU_THRESHOLDS[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,9 @@ class _State:
     """What AP at IoU 0.50 depends on.
 
     Attributes:
-        labels: (P,) classes.
-        right: (P,) found an annotation.
-        kept: (P,) takes part.
+        labels: (D,) classes.
+        right: (D,) found an annotation.
+        kept: (D,) takes part.
         totals: (K,) annotations of each class.
     """
 
@@ -57,31 +59,31 @@ class _State:
     totals: NDArray[np.int64]
 
 
-def typed_errors(matches: Matches, num_classes: int) -> TypedErrors:
+def typed_errors(outcomes: Outcomes) -> TypedErrors:
     """Sorts the mistakes by kind and puts the kinds right, one at a time.
 
     Args:
-        matches: of a split.
-        num_classes: K.
+        outcomes: of a split.
     """
-    kinds, targets = classify(matches)
-    partners = matches.partners[0]
-    alone = ~matches.crowd
+    kinds, targets = classify(outcomes)
+    num_classes = outcomes.num_classes
+    partners = outcomes.partners[:, 0]
+    alone = ~outcomes.crowd
     state = _State(
-        labels=matches.labels,
+        labels=outcomes.labels,
         right=partners >= 0,
-        kept=~matches.ignored[0],
-        totals=np.bincount(matches.annotation_labels[alone], minlength=num_classes),
+        kept=~outcomes.ignored[:, 0],
+        totals=np.bincount(outcomes.annotation_labels[alone], minlength=num_classes),
     )
-    missed = _missed(matches, kinds, targets)
+    missed = _missed(outcomes, kinds, targets)
     ap50 = _mean_ap(state, state.totals > 0)
     gains: dict[ErrorKind, float] = {}
     for kind in ERROR_KINDS:
         of_kind = np.flatnonzero(kinds == ERROR_KINDS.index(kind))
         if kind in ("class", "localisation"):
-            fixed = _put_right(state, matches, of_kind, targets[of_kind])
+            fixed = _put_right(state, outcomes, of_kind, targets[of_kind])
         elif kind == "missed":
-            lost = np.bincount(matches.annotation_labels[missed], minlength=num_classes)
+            lost = np.bincount(outcomes.annotation_labels[missed], minlength=num_classes)
             fixed = _State(state.labels, state.right, state.kept, state.totals - lost)
         else:
             fixed = _drop(state, of_kind)
@@ -93,25 +95,25 @@ def typed_errors(matches: Matches, num_classes: int) -> TypedErrors:
     return TypedErrors(ap50, gains, counts, int(state.right.sum()))
 
 
-def classify(matches: Matches) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def classify(outcomes: Outcomes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The kind of mistake of each prediction, and the annotation it probably meant.
 
     A prediction that fits several kinds, because it overlaps several annotations, gets the first
     of: localisation, class, duplicate, background, both, in the order of the authors' own tool.
 
     Returns:
-        (P,) position in `ERROR_KINDS`, -1 for what is right or ignored; (P,) annotation, of the
+        (D,) position in `ERROR_KINDS`, -1 for what is right or ignored; (D,) annotation, of the
         two kinds `class` and `localisation` alone, else -1.
     """
-    num = len(matches.scores)
-    wrong = (matches.partners[0] < 0) & ~matches.ignored[0]
-    same, of_same = _best_overlap(matches, same_class=True)
-    other, of_other = _best_overlap(matches, same_class=False)
+    num = len(outcomes.scores)
+    wrong = (outcomes.partners[:, 0] < 0) & ~outcomes.ignored[:, 0]
+    same, of_same = _best_overlap(outcomes, same_class=True)
+    other, of_other = _best_overlap(outcomes, same_class=False)
     choices: list[tuple[ErrorKind, NDArray[np.bool_]]] = [
-        ("localisation", (same >= LEAST_OVERLAP) & (same < _FOREGROUND)),
+        ("localisation", (same >= LOWEST_IOU) & (same < _FOREGROUND)),
         ("class", other >= _FOREGROUND),
         ("duplicate", same >= _FOREGROUND),
-        ("background", np.maximum(same, other) < LEAST_OVERLAP),
+        ("background", np.maximum(same, other) < LOWEST_IOU),
         ("both", np.ones(num, dtype=bool)),
     ]
     kinds = np.full(num, -1, dtype=np.int64)
@@ -125,15 +127,15 @@ def classify(matches: Matches) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _best_overlap(
-    matches: Matches, same_class: bool
+    outcomes: Outcomes, same_class: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """(P,) highest IoU with annotations of the same or of other classes, and with which one."""
-    mine, theirs = matches.pairs.T
-    equal = matches.labels[mine] == matches.annotation_labels[theirs]
-    kept = (equal == same_class) & ~matches.crowd[theirs]
-    mine, theirs, overlaps = mine[kept], theirs[kept], matches.overlaps[kept]
-    best = np.zeros(len(matches.scores))
-    meant = np.full(len(matches.scores), -1, dtype=np.int64)
+    """(D,) highest IoU with annotations of the same or of other classes, and with which one."""
+    mine, theirs = outcomes.pairs.T
+    equal = outcomes.labels[mine] == outcomes.annotation_labels[theirs]
+    kept = (equal == same_class) & ~outcomes.crowd[theirs]
+    mine, theirs, overlaps = mine[kept], theirs[kept], outcomes.overlaps[kept]
+    best = np.zeros(len(outcomes.scores))
+    meant = np.full(len(outcomes.scores), -1, dtype=np.int64)
     order = np.argsort(overlaps, kind="stable")  # the highest is written last
     best[mine[order]] = overlaps[order]
     meant[mine[order]] = theirs[order]
@@ -141,17 +143,17 @@ def _best_overlap(
 
 
 def _missed(
-    matches: Matches, kinds: NDArray[np.int64], targets: NDArray[np.int64]
+    outcomes: Outcomes, kinds: NDArray[np.int64], targets: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """(G,) annotations that nothing found and that no class or localisation error meant."""
-    missed = ~matches.crowd
-    missed[matches.partners[0][matches.partners[0] >= 0]] = False
+    missed = ~outcomes.crowd
+    missed[outcomes.partners[:, 0][outcomes.partners[:, 0] >= 0]] = False
     missed[targets[targets >= 0]] = False
     return missed
 
 
 def _put_right(
-    state: _State, matches: Matches, wrong: NDArray[np.int64], targets: NDArray[np.int64]
+    state: _State, outcomes: Outcomes, wrong: NDArray[np.int64], targets: NDArray[np.int64]
 ) -> _State:
     """Gives wrong predictions the class and place of the annotation they meant.
 
@@ -160,13 +162,13 @@ def _put_right(
 
     Args:
         state: as it is.
-        matches: of the split.
+        outcomes: of the split.
         wrong: positions of predictions, ascending.
         targets: the annotation each of them meant.
     """
     labels, right, kept = state.labels.copy(), state.right.copy(), state.kept.copy()
-    labels[wrong] = matches.annotation_labels[targets]
-    partners = matches.partners[0]
+    labels[wrong] = outcomes.annotation_labels[targets]
+    partners = outcomes.partners[:, 0]
     owners = {int(partners[i]): int(i) for i in np.flatnonzero(partners >= 0)}
     kept[wrong] = False
     for i, target in zip(wrong.tolist(), targets.tolist(), strict=True):

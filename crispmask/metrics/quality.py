@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crispmask.metrics.matches import Matches
+from crispmask.metrics.outcomes import Outcomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +36,26 @@ class ImageQuality:
         return rated[np.lexsort((rated, -mistakes[rated], self.quality[rated]))]
 
 
-def image_quality(matches: Matches) -> ImageQuality:
+def image_quality(outcomes: Outcomes) -> ImageQuality:
     """Panoptic quality of each image, its classes taken together.
 
     PQ = sum of the IoU of the hits / (hits + wrong predictions / 2 + missed annotations / 2).
     Source: A. Kirillov et al.: Panoptic Segmentation, arXiv:1801.00868, the metric.
 
     Args:
-        matches: of the predictions a user would see, `matches.above(conf)`.
+        outcomes: of the predictions a user would see, `outcomes.above(conf)`.
     """
-    num_images = matches.num_images
-    partners = matches.partners[0]
+    num_images = outcomes.num_images
+    partners = outcomes.partners[:, 0]
     hit = partners >= 0
-    right = np.bincount(matches.images[hit], minlength=num_images)
-    wrong = np.bincount(matches.images[~hit & ~matches.ignored[0]], minlength=num_images)
-    annotated = np.bincount(matches.annotation_images[~matches.crowd], minlength=num_images)
+    right = np.bincount(outcomes.images[hit], minlength=num_images)
+    wrong = np.bincount(outcomes.images[~hit & ~outcomes.ignored[:, 0]], minlength=num_images)
+    annotated = np.bincount(outcomes.annotation_images[~outcomes.crowd], minlength=num_images)
     missed = annotated - right
-    mine, theirs = matches.pairs.T
+    mine, theirs = outcomes.pairs.T
     matched = partners[mine] == theirs
     agreement = np.bincount(
-        matches.images[mine[matched]], weights=matches.overlaps[matched], minlength=num_images
+        outcomes.images[mine[matched]], weights=outcomes.overlaps[matched], minlength=num_images
     )
     total = right + (wrong + missed) / 2
     quality = np.where(total > 0, agreement / np.maximum(total, 0.5), np.nan)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from crispmask.geometry.rle import encode_masks
+from crispmask.metrics.comparison import compare
+from crispmask.metrics.outcomes import Outcomes, outcomes_of
 
 SIZE = (24, 28)
 
@@ -70,3 +72,9 @@ def random_case(
     for prediction, score in zip(predictions, scores.tolist(), strict=True):
         prediction["score"] = score / (len(predictions) + 1)
     return truth_of(annotations, num_images, num_classes), predictions
+
+
+def outcomes(
+    truth: dict[str, Any], predictions: list[dict[str, Any]], kind: Literal["mask", "box"] = "mask"
+) -> Outcomes:
+    return outcomes_of(compare(truth, predictions, len(truth["categories"])), kind)

@@ -1,21 +1,21 @@
-"""Intervals from matches against evaluating resampled datasets from scratch."""
+"""Intervals from outcomes against evaluating resampled datasets from scratch."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
-from metric_cases import random_case, row, square, truth_of
+from metric_cases import outcomes, random_case, row, square, truth_of
 
-from crispmask.metrics.average import weighted_averages
 from crispmask.metrics.bootstrap import bootstrap, draw_images
 from crispmask.metrics.coco import Summary, evaluate_coco
-from crispmask.metrics.matches import Matches, match_predictions
+from crispmask.metrics.outcomes import Outcomes
+from crispmask.metrics.weighted_ap import weighted_averages
 
 NAMES = ("a", "b", "c")
-KINDS = ("mask", "box")
+KINDS: tuple[Literal["mask", "box"], ...] = ("mask", "box")
 
 
 def resampled(
@@ -35,8 +35,8 @@ def resampled(
     return {**truth, "images": images, "annotations": annotations}, rows
 
 
-def assert_same(summary: Summary, matches: Matches, weights: np.ndarray) -> None:
-    averages = weighted_averages(matches, len(NAMES), weights[None])
+def assert_same(summary: Summary, matched: Outcomes, weights: np.ndarray) -> None:
+    averages = weighted_averages(matched, weights[None])
     precision = averages.precision[0]
 
     def mean(values: np.ndarray) -> float:
@@ -45,7 +45,7 @@ def assert_same(summary: Summary, matches: Matches, weights: np.ndarray) -> None
     assert mean(precision) == pytest.approx(summary.map50_95, abs=1e-6)
     assert mean(precision[0]) == pytest.approx(summary.map50, abs=1e-6)
     assert mean(precision[5]) == pytest.approx(summary.map75, abs=1e-6)
-    assert mean(averages.recall[0]) == pytest.approx(summary.ar100, abs=1e-6)
+    assert mean(averages.recall[0]) == pytest.approx(summary.ar[2], abs=1e-6)
     for label in range(len(NAMES)):
         assert mean(precision[:, label]) == pytest.approx(summary.class_ap[label], abs=1e-6)
 
@@ -56,11 +56,11 @@ def test_equals_evaluating_resampled_datasets(seed: int) -> None:
     truth, predictions = random_case(rng)
     before = copy.deepcopy((truth, predictions))
     weights = np.concatenate([np.ones((1, 5)), draw_images(rng, 4, 5)])
-    matches = {kind: match_predictions(truth, predictions, kind) for kind in KINDS}
+    matched = {kind: outcomes(truth, predictions, kind) for kind in KINDS}
     for counts in weights:
         metrics = evaluate_coco(*resampled(truth, predictions, counts), NAMES)
-        assert_same(metrics.mask, matches["mask"], counts)
-        assert_same(metrics.box, matches["box"], counts)
+        assert_same(metrics.mask, matched["mask"], counts)
+        assert_same(metrics.box, matched["box"], counts)
     assert (truth, predictions) == before
 
 
@@ -75,11 +75,11 @@ def test_the_figure_itself_is_that_of_coco(seed: int) -> None:
         prediction["score"] = round(prediction["score"], 1)
     metrics = evaluate_coco(truth, predictions, NAMES)
     for kind, summary in (("mask", metrics.mask), ("box", metrics.box)):
-        found = bootstrap(match_predictions(truth, predictions, kind), 3, num_samples=20)
+        found = bootstrap(outcomes(truth, predictions, kind), num_samples=20)
         assert found.map50_95.value == pytest.approx(summary.map50_95, abs=1e-6)
         assert found.map50.value == pytest.approx(summary.map50, abs=1e-6)
         assert found.map75.value == pytest.approx(summary.map75, abs=1e-6)
-        assert found.ar100.value == pytest.approx(summary.ar100, abs=1e-6)
+        assert found.ar100.value == pytest.approx(summary.ar[2], abs=1e-6)
         assert [i.value for i in found.class_ap] == pytest.approx(summary.class_ap.tolist())
 
 
@@ -95,8 +95,8 @@ def test_no_more_than_100_predictions_of_an_image_and_class_count() -> None:
     for count, expected in ((100, 0.0), (99, 1 / 100)):
         found = predictions[100 - count :]
         summary = evaluate_coco(truth_of(annotations, 1, 1), found, ("a",)).mask
-        matches = match_predictions(truth_of(annotations, 1, 1), found)
-        interval = bootstrap(matches, 1, num_samples=1).map50
+        matched = outcomes(truth_of(annotations, 1, 1), found)
+        interval = bootstrap(matched, num_samples=1).map50
         assert interval.value == pytest.approx(summary.map50, abs=1e-6)
         assert interval.value == pytest.approx(expected)
 
@@ -107,8 +107,8 @@ def test_intervals_are_percentiles_of_the_resamples() -> None:
     mask = square(2, 2, 10, 10)
     annotations = [row(mask, 0, i + 1) for i in range(num_images)]
     predictions = [row(mask, 0, i + 1, score=0.9 - i / 100) for i in range(0, num_images, 2)]
-    matches = match_predictions(truth_of(annotations, num_images, 1), predictions)
-    found = bootstrap(matches, 1, num_samples=800, seed=3)
+    matched = outcomes(truth_of(annotations, num_images, 1), predictions)
+    found = bootstrap(matched, num_samples=800, seed=3)
     assert found.ar100.value == pytest.approx(0.5)
     # Recall is the mean of 60 draws of 0 or 1, so its standard error is known.
     error = (0.25 / num_images) ** 0.5
@@ -119,16 +119,16 @@ def test_intervals_are_percentiles_of_the_resamples() -> None:
 
 def test_the_seed_decides() -> None:
     truth, predictions = random_case(np.random.default_rng(2))
-    matches = match_predictions(truth, predictions)
-    first = bootstrap(matches, 3, num_samples=50, seed=1)
-    assert first == bootstrap(matches, 3, num_samples=50, seed=1)
-    assert first != bootstrap(matches, 3, num_samples=50, seed=2)
+    matched = outcomes(truth, predictions)
+    first = bootstrap(matched, num_samples=50, seed=1)
+    assert first == bootstrap(matched, num_samples=50, seed=1)
+    assert first != bootstrap(matched, num_samples=50, seed=2)
 
 
 @pytest.mark.parametrize("num_images", [0, 2])
 def test_without_instances_nothing_is_defined(num_images: int) -> None:
     predictions = [row(square(0, 0, 8, 8), 0, score=0.5)] if num_images else []
-    found = bootstrap(match_predictions(truth_of([], num_images, 2), predictions), 2, 30)
+    found = bootstrap(outcomes(truth_of([], num_images, 2), predictions), 30)
     assert found.to_json("mask") == {
         f"mask/{key}": [-1.0, -1.0] for key in ("mAP50-95", "mAP50", "mAP75", "AR100")
     }
@@ -136,6 +136,6 @@ def test_without_instances_nothing_is_defined(num_images: int) -> None:
 
 def test_without_predictions_everything_is_zero() -> None:
     truth = truth_of([row(square(0, 0, 8, 8), 0)], 1, 2)
-    found = bootstrap(match_predictions(truth, []), 2, 30)
+    found = bootstrap(outcomes(truth, []), 30)
     assert (found.map50.value, found.map50.low, found.map50.high) == (0, 0, 0)
     assert found.class_ap[1].value == -1

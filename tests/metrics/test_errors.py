@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from metric_cases import random_case, row, square, truth_of
+from metric_cases import outcomes, random_case, row, square, truth_of
 
 from crispmask.geometry.rle import decode_masks
 from crispmask.metrics.coco import evaluate_coco
 from crispmask.metrics.errors import ERROR_KINDS, typed_errors
-from crispmask.metrics.matches import match_predictions
 
 
 def slow_ap(found: list[tuple[float, bool]], total: int) -> float:
@@ -110,7 +109,7 @@ def slow_errors(
 def test_equals_slow_reference(seed: int) -> None:
     rng = np.random.default_rng(seed)
     truth, predictions = random_case(rng, num_images=3, crowds=False)
-    found = typed_errors(match_predictions(truth, predictions), 3)
+    found = typed_errors(outcomes(truth, predictions))
     ap50, gains, counts = slow_errors(truth, predictions, 3)
     assert found.ap50 == pytest.approx(ap50, abs=1e-9)
     assert found.gains == pytest.approx(gains, abs=1e-9)
@@ -122,7 +121,7 @@ def test_random_cases_hold_every_kind() -> None:
     total = dict.fromkeys(ERROR_KINDS, 0)
     for seed in range(12):
         truth, predictions = random_case(np.random.default_rng(seed), num_images=3, crowds=False)
-        counts = typed_errors(match_predictions(truth, predictions), 3).counts
+        counts = typed_errors(outcomes(truth, predictions)).counts
         total = {kind: total[kind] + counts[kind] for kind in ERROR_KINDS}
     assert min(total.values()) > 3, total
 
@@ -130,7 +129,7 @@ def test_random_cases_hold_every_kind() -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_ap50_is_that_of_coco_and_no_repair_loses(seed: int) -> None:
     truth, predictions = random_case(np.random.default_rng(seed), num_images=6)
-    found = typed_errors(match_predictions(truth, predictions), 3)
+    found = typed_errors(outcomes(truth, predictions))
     expected = evaluate_coco(truth, predictions, ("a", "b", "c")).mask.map50
     assert found.ap50 == pytest.approx(expected, abs=1e-6)
     assert min(found.gains.values()) >= -1e-12
@@ -152,7 +151,7 @@ def one_of_each() -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def test_one_of_each_kind() -> None:
-    found = typed_errors(match_predictions(*one_of_each()), 2)
+    found = typed_errors(outcomes(*one_of_each()))
     assert found.num_right == 1
     assert found.counts == {
         "class": 1,
@@ -171,23 +170,23 @@ def test_one_of_each_kind() -> None:
 
 
 def test_only_predictions_above_a_confidence() -> None:
-    matches = match_predictions(*one_of_each())
-    counts = typed_errors(matches.above(0.7), 2).counts
+    found = outcomes(*one_of_each())
+    counts = typed_errors(found.above(0.7)).counts
     assert (counts["duplicate"], counts["class"], counts["localisation"]) == (1, 1, 0)
-    assert typed_errors(matches.above(1.0), 2).counts["missed"] == 4
+    assert typed_errors(found.above(1.0)).counts["missed"] == 4
 
 
 def test_what_lies_in_a_crowd_is_no_mistake() -> None:
     annotations = [row(square(0, 0, 20, 20), 0, iscrowd=1)]
     predictions = [row(square(2, 2, 5, 5), 0, score=0.9)]
-    found = typed_errors(match_predictions(truth_of(annotations, 1, 1), predictions), 1)
+    found = typed_errors(outcomes(truth_of(annotations, 1, 1), predictions))
     assert found.ap50 == -1
     assert sum(found.counts.values()) == 0
 
 
 @pytest.mark.parametrize("num_images", [0, 1])
 def test_nothing_at_all(num_images: int) -> None:
-    found = typed_errors(match_predictions(truth_of([], num_images, 2), []), 2)
+    found = typed_errors(outcomes(truth_of([], num_images, 2), []))
     assert found.ap50 == -1
     assert found.gains == dict.fromkeys(ERROR_KINDS, 0.0)
     assert found.counts == dict.fromkeys(ERROR_KINDS, 0)
@@ -195,12 +194,12 @@ def test_nothing_at_all(num_images: int) -> None:
 
 def test_no_annotations() -> None:
     predictions = [row(square(0, 0, 8, 8), 1, score=0.9)]
-    found = typed_errors(match_predictions(truth_of([], 1, 2), predictions), 2)
+    found = typed_errors(outcomes(truth_of([], 1, 2), predictions))
     assert (found.ap50, found.gains["background"], found.counts["background"]) == (-1, 0, 1)
 
 
 def test_no_predictions() -> None:
     truth = truth_of([row(square(0, 0, 8, 8), 1)], 1, 2)
-    found = typed_errors(match_predictions(truth, []), 2)
+    found = typed_errors(outcomes(truth, []))
     assert (found.ap50, found.counts["missed"]) == (0, 1)
     assert found.gains == dict.fromkeys(ERROR_KINDS, 0.0)

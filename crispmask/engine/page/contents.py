@@ -10,7 +10,7 @@ from typing import Any
 from crispmask.config import DecodeConfig
 from crispmask.data.index import DatasetIndex
 from crispmask.metrics.coco import CocoMetrics
-from crispmask.metrics.matches import Matches
+from crispmask.metrics.comparison import Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +21,8 @@ class Contents:
         title: what was measured, such as the name of the run.
         subtitle: a line about it.
         metrics: of the measured split.
-        matches: of its masks.
-        box_matches: of its boxes.
         predictions: rows of the COCO results file.
-        ground_truth: COCO annotations of the measured split.
+        comparison: of them with the annotations of the split.
         measured: its name, a key of `splits`.
         splits: the splits whose labels are counted.
         conf: confidence from which predictions are shown first.
@@ -37,10 +35,8 @@ class Contents:
     title: str
     subtitle: str
     metrics: CocoMetrics
-    matches: Matches
-    box_matches: Matches
     predictions: Sequence[Mapping[str, Any]]
-    ground_truth: Mapping[str, Any]
+    comparison: Comparison
     measured: str
     splits: Mapping[str, DatasetIndex]
     conf: float = DecodeConfig.conf

@@ -64,7 +64,7 @@ def headline(contents: Contents, mask: Intervals, box: Intervals) -> str:
         '<section class="card" id="figures"><h2>Figures</h2>'
         f'<div class="cards">{"".join(_card(*card) for card in cards)}</div>'
         f'<p class="soft">Bars and ranges: 95 % of {mask.num_samples} bootstrap resamples of the '
-        f"{contents.matches.num_images} images.</p>"
+        f"{len(contents.index):,} images.</p>"
         '<div class="columns"><div><h3>mAP50-95 by size of the objects</h3>'
         f"<table><tr><th></th>{heads}</tr>{sizes}</table></div>"
         + (f"<div><h3>Further figures</h3><table>{others}</table></div>" if others else "")

@@ -17,6 +17,7 @@ from crispmask.engine.page.pictures import pictures
 from crispmask.metrics.bootstrap import bootstrap
 from crispmask.metrics.confusion import confusion_matrix
 from crispmask.metrics.errors import typed_errors
+from crispmask.metrics.outcomes import outcomes_of
 
 _PAGE = """\
 <!doctype html>
@@ -45,23 +46,20 @@ style-src 'unsafe-inline'; script-src 'sha256-{digest}'">
 
 def render_page(contents: Contents) -> str:
     """The page as text. It asks no server for anything, and runs no script but its own."""
-    num_classes = len(contents.names)
-    mask = bootstrap(contents.matches, num_classes)
-    box = bootstrap(contents.box_matches, num_classes)
-    matrix = confusion_matrix(
-        contents.ground_truth, contents.predictions, num_classes, contents.conf
-    )
+    outcomes = outcomes_of(contents.comparison)
+    mask, box = bootstrap(outcomes), bootstrap(outcomes_of(contents.comparison, "box"))
+    matrix = confusion_matrix(contents.comparison, contents.conf)
     sections = [
         _verdict(contents),
         headline(contents, mask, box),
         training(contents),
         mistakes(
-            typed_errors(contents.matches, num_classes),
-            typed_errors(contents.matches.above(contents.conf), num_classes),
+            typed_errors(outcomes),
+            typed_errors(outcomes.above(contents.conf)),
             contents.conf,
         ),
         class_table(contents, mask),
-        pictures(contents),
+        pictures(contents, outcomes),
         confusion(matrix, contents.names, contents.conf),
         thresholds(contents),
         labels(contents),

@@ -20,6 +20,7 @@ from crispmask.geometry.letterbox import resize_image
 from crispmask.geometry.outline import mask_to_parts
 from crispmask.geometry.rle import decode_masks
 from crispmask.metrics.errors import ERROR_KINDS, classify
+from crispmask.metrics.outcomes import Outcomes
 from crispmask.metrics.quality import ImageQuality, image_quality
 from crispmask.types import Part, Size
 
@@ -33,21 +34,21 @@ _MOST_LETTERS = 120_000
 _JPEG_QUALITY = 78
 
 
-def pictures(contents: Contents) -> str:
+def pictures(contents: Contents, outcomes: Outcomes) -> str:
     """The section; empty if no image has an instance or a prediction."""
-    quality = image_quality(contents.matches.above(contents.conf))
+    quality = image_quality(outcomes.above(contents.conf))
     order = quality.worst_first().tolist()
     if not order:
         return (
             '<section class="card" id="images"><h2>Images</h2>'
             '<p class="soft">no image has an instance or a prediction</p></section>'
         )
-    kinds, _ = classify(contents.matches)
+    kinds, _ = classify(outcomes)
     worst = order[:_WORST]
     best = [i for i in reversed(order) if i not in worst][:_BEST]
     groups = []
     for title, chosen in (("Worst", worst), ("Best", best)):
-        shown = "".join(_figure(contents, quality, kinds, i) for i in chosen)
+        shown = "".join(_figure(contents, outcomes, quality, kinds, i) for i in chosen)
         if shown:
             groups.append(f'<h3>{title}</h3><div class="shots">{shown}</div>')
     return (
@@ -72,12 +73,17 @@ def _tools(conf: float) -> str:
 
 
 def _figure(
-    contents: Contents, quality: ImageQuality, kinds: NDArray[np.int64], position: int
+    contents: Contents,
+    outcomes: Outcomes,
+    quality: ImageQuality,
+    kinds: NDArray[np.int64],
+    position: int,
 ) -> str:
     """One image; empty if it cannot be read any more.
 
     Args:
         contents: of the page.
+        outcomes: of all predictions.
         quality: of all images.
         kinds: kind of mistake of each prediction, -1 for none.
         position: of the image, by image id.
@@ -92,7 +98,7 @@ def _figure(
     setting = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     content = cv2.imencode(".jpg", image[..., ::-1], setting)[1].tobytes()
     truth = _truth(contents, position, size)
-    found = _found(contents, kinds, position, size)
+    found = _found(contents, outcomes, kinds, position, size)
     height, width = size
     name = escape(path.name)
     told = (
@@ -130,12 +136,13 @@ def _truth(contents: Contents, position: int, size: Size) -> list[str]:
     return drawn
 
 
-def _found(contents: Contents, kinds: NDArray[np.int64], position: int, size: Size) -> list[str]:
-    matches = contents.matches
-    mine = np.flatnonzero((matches.images == position) & (matches.scores >= _LOWEST))
+def _found(
+    contents: Contents, outcomes: Outcomes, kinds: NDArray[np.int64], position: int, size: Size
+) -> list[str]:
+    mine = np.flatnonzero((outcomes.images == position) & (outcomes.scores >= _LOWEST))
     drawn, letters = [], 0
     for i in mine[:_MOST_INSTANCES].tolist():  # best score first
-        row: Mapping[str, Any] = contents.predictions[int(matches.rows[i])]
+        row: Mapping[str, Any] = contents.predictions[int(outcomes.rows[i])]
         mask = shrink_mask(decode_masks([row["segmentation"]])[0], size)
         parts = mask_to_parts(mask)
         d = outline_path(parts)
@@ -144,25 +151,30 @@ def _found(contents: Contents, kinds: NDArray[np.int64], position: int, size: Si
             break
         if d:
             x, y = np.concatenate(parts).min(0)
-            drawn.append(_instance(contents, kinds, i, d, float(x), float(y)))
+            drawn.append(_instance(contents, outcomes, kinds, i, d, float(x), float(y)))
     return drawn[::-1]
 
 
 def _instance(
-    contents: Contents, kinds: NDArray[np.int64], i: int, d: str, x: float, y: float
+    contents: Contents,
+    outcomes: Outcomes,
+    kinds: NDArray[np.int64],
+    i: int,
+    d: str,
+    x: float,
+    y: float,
 ) -> str:
-    matches = contents.matches
-    score, label = float(matches.scores[i]), int(matches.labels[i])
+    score, label = float(outcomes.scores[i]), int(outcomes.labels[i])
     name = escape(contents.names[label])
     if kinds[i] >= 0:
         verdict = {"both": "wrong class and place"}.get(
             ERROR_KINDS[kinds[i]], f"{ERROR_KINDS[kinds[i]]} error"
         )
-    elif matches.ignored[0, i]:
+    elif outcomes.ignored[i, 0]:
         verdict = "in a crowd"
     else:
-        near = (matches.pairs[:, 0] == i) & (matches.pairs[:, 1] == matches.partners[0, i])
-        verdict = f"right, IoU {matches.overlaps[near].max(initial=0):.2f}"
+        near = (outcomes.pairs[:, 0] == i) & (outcomes.pairs[:, 1] == outcomes.partners[i, 0])
+        verdict = f"right, IoU {outcomes.overlaps[near].max(initial=0):.2f}"
     style = ("wrong " if kinds[i] >= 0 else "") + ("low" if score < contents.conf else "")
     colour = "rgb({},{},{})".format(*class_colour(label))
     return (

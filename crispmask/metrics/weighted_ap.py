@@ -1,6 +1,6 @@
-"""Average precision of matches, with a weight for each image.
+"""Average precision of outcomes, with a weight for each image.
 
-Letters: B sets of weights, I images, P predictions, G annotations, K classes, T IoU levels.
+Letters: B sets of weights, I images, D predictions, G annotations, K classes, T IoU thresholds.
 """
 
 from __future__ import annotations
@@ -10,26 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crispmask.metrics.matches import Matches
-
-RECALL_LEVELS = np.linspace(0, 1, 101)
-"""Where COCO reads the precision."""
+from crispmask.metrics.average_precision import RECALL_LEVELS
+from crispmask.metrics.outcomes import Outcomes
 
 
-def average_precision(
-    right: NDArray[np.bool_], num_annotations: int, ignored: NDArray[np.bool_] | None = None
-) -> float:
+def average_precision(right: NDArray[np.bool_], num_annotations: int) -> float:
     """COCO's interpolated average precision; -1 without annotations.
 
     Args:
-        right: (P,) whether each prediction, best score first, found an annotation.
+        right: (D,) whether each prediction, best score first, found an annotation.
         num_annotations: there are.
-        ignored: (P,) predictions that do not count.
     """
     if num_annotations <= 0:
         return -1.0
-    if ignored is not None:
-        right = right[~ignored]
     one = np.ones((1, len(right)))
     precision, _ = _curve_area(
         np.flatnonzero(right), one.cumsum(1), one, np.array([[num_annotations]])
@@ -50,37 +43,36 @@ class Averages:
     recall: NDArray[np.float64]
 
 
-def weighted_averages(matches: Matches, num_classes: int, weights: NDArray[np.float64]) -> Averages:
+def weighted_averages(outcomes: Outcomes, weights: NDArray[np.float64]) -> Averages:
     """AP and recall as if each image were there as often as its weight says.
 
     Copies of an image stand next to each other in the order of the predictions; that matters
     only where predictions of different images have exactly the same score.
 
     Args:
-        matches: of a split.
-        num_classes: K.
+        outcomes: of a split.
         weights: (B, I), integers of at least 0; one for each image gives the metrics of the split.
     """
-    num_levels = len(matches.partners)
+    num_levels, num_classes = outcomes.partners.shape[1], outcomes.num_classes
     precision = np.full((len(weights), num_levels, num_classes), -1.0)
     recall = precision.copy()
     for label in range(num_classes):
-        instances = (matches.annotation_labels == label) & ~matches.crowd
-        total = weights[:, matches.annotation_images[instances]].sum(1, keepdims=True)  # (B, 1)
+        instances = (outcomes.annotation_labels == label) & ~outcomes.crowd
+        total = weights[:, outcomes.annotation_images[instances]].sum(1, keepdims=True)  # (B, 1)
         if not total.any():
             continue
-        mine = np.flatnonzero(matches.labels == label)
-        right = matches.partners[:, mine] >= 0  # (T, P')
-        hits = np.flatnonzero(right.any(0))
+        mine = np.flatnonzero(outcomes.labels == label)
+        right = outcomes.partners[mine] >= 0  # (D', T)
+        hits = np.flatnonzero(right.any(1))
         mine = mine[: hits[-1] + 1] if len(hits) else mine[:0]  # what follows changes nothing
-        right, ignored = right[:, : len(mine)], matches.ignored[:, mine]
-        weight = weights[:, matches.images[mine]]  # (B, P')
+        right, ignored = right[: len(mine)], outcomes.ignored[mine]
+        weight = weights[:, outcomes.images[mine]]  # (B, D')
         seen = weight.cumsum(1)
         for level in range(num_levels):
             counted = seen
-            if ignored[level].any():
-                counted = seen - np.cumsum(weight * ignored[level], axis=1)
-            places = np.flatnonzero(right[level])
+            if ignored[:, level].any():
+                counted = seen - np.cumsum(weight * ignored[:, level], axis=1)
+            places = np.flatnonzero(right[:, level])
             area, reached = _curve_area(places, counted, weight, total)
             precision[:, level, label] = np.where(total[:, 0] > 0, area, -1)
             recall[:, level, label] = np.where(total[:, 0] > 0, reached, -1)
@@ -100,8 +92,8 @@ def _curve_area(
 
     Args:
         places: positions of the hits.
-        seen: (B, P) weight of the predictions up to each, itself included.
-        weight: (B, P).
+        seen: (B, D) weight of the predictions up to each, itself included.
+        weight: (B, D).
         total: (B, 1) weight of the annotations.
     """
     if not len(places):
