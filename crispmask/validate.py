@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from crispmask.data.set_aside import read_with_val
 from crispmask.data.spec import DatasetSpec, read_spec
 from crispmask.engine.device import usable_workers
 from crispmask.engine.evaluate import Evaluation, evaluate
+from crispmask.engine.page.run import write_val_page
 from crispmask.errors import DatasetError
 from crispmask.loading import load
 from crispmask.metrics.coco import CocoMetrics, measure
@@ -82,6 +84,7 @@ def validate(
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)  # now: a wrong folder is told before the work
     truth = coco_ground_truth(index, spec.names)
+    start = time.perf_counter()
     if isinstance(loaded, Model):
         batches = val_loader(
             ValDataset(index, imgsz or loaded.imgsz),
@@ -104,6 +107,20 @@ def validate(
         )
     if out is not None:
         write_results(Path(out), evaluation)
+        settings = {
+            "weights": weights,
+            "data": spec.file,
+            "architecture": architecture,
+            "model": model,
+            "imgsz": imgsz,
+            "split": split,
+        }
+        seconds = time.perf_counter() - start
+        facts = {
+            "validation": f"{seconds:.1f} s, {len(index) / seconds:.2f} images/s, metrics included",
+            "device": device,
+        }
+        write_val_page(Path(out), evaluation, index, Path(weights).name, settings, facts)
     return evaluation.metrics
 
 
@@ -143,6 +160,14 @@ def validate_predictions(
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
         write_results(Path(out), evaluation)
+        settings = {
+            "predictions": predictions,
+            "data": spec.file,
+            "split": split,
+            "ids_of": ids_of,
+            "image_ids": image_ids,
+        }
+        write_val_page(Path(out), evaluation, index, Path(predictions).name, settings, {})
     return evaluation.metrics
 
 

@@ -23,6 +23,7 @@ from crispmask.engine.evaluate import Evaluation, evaluate
 from crispmask.engine.guard import ExplodedError, Guard, go_back
 from crispmask.engine.log import ResultsCsv, TensorBoard
 from crispmask.engine.messages import epoch_line, print_end, print_interrupted, print_start
+from crispmask.engine.page.run import write_run_page
 from crispmask.engine.prepare import Data, Loaders, make_loaders, make_network, read_data
 from crispmask.engine.progress import say, show_bar, show_download
 from crispmask.engine.report import draw_first_batch, draw_results, write_report
@@ -143,6 +144,7 @@ def fit(
     metrics = write_report(
         work_dir.path, best, data.ground_truth, data.val, num_sheet_images=settings.batch
     )
+    write_run_page(work_dir.path, settings.config, best, data.train, data.val, fabric.device)
     print_end(console, work_dir.path, work_dir.best, metrics, time.perf_counter() - start)
     return TrainResult(best.metrics.mask.map50_95, work_dir.best, work_dir.path, metrics)
 

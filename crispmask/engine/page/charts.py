@@ -101,7 +101,7 @@ def histogram(
         x1, x2, y = frame.x(float(low)), frame.x(float(high)), frame.y(count)
         if count:
             bars.append(
-                f'<rect class="bar" x="{x1 + 0.5:.1f}" y="{y:.1f}" '
+                f'<rect class="column" x="{x1 + 0.5:.1f}" y="{y:.1f}" '
                 f'width="{max(x2 - x1 - 1, 0.5):.1f}" height="{frame.y(0) - y:.1f}">'
                 f"<title>{low:g} to {high:g}: {count}</title></rect>"
             )
@@ -122,7 +122,7 @@ def density(title: str, xy: NDArray[np.float64], note: str = "", cells: int = 24
     most = max(float(counts.max()), 1.0)
     side = 250 / cells
     squares = [
-        f'<rect class="bar" x="{column * side:.1f}" y="{row * side:.1f}" width="{side:.1f}" '
+        f'<rect class="column" x="{column * side:.1f}" y="{row * side:.1f}" width="{side:.1f}" '
         f'height="{side:.1f}" fill-opacity="{math.sqrt(counts[row, column] / most):.2f}">'
         f"<title>{int(counts[row, column])}</title></rect>"
         for row, column in np.argwhere(counts > 0).tolist()

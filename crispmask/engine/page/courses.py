@@ -128,8 +128,8 @@ def labels(contents: Contents) -> str:
             f"<td>{_sizes(index)}</td></tr>"
         )
     table = (
-        '<div class="scroll"><table><tr><th></th><td>images</td><td>without instances</td>'
-        "<td>instances</td><td>crowds</td><td>image sizes</td></tr>"
+        '<div class="scroll"><table><tr class="head"><th></th><td>images</td>'
+        "<td>without instances</td><td>instances</td><td>crowds</td><td>image sizes</td></tr>"
         f"{''.join(rows)}</table></div>"
     )
     return _section("labels", "Labels", charts, table)
@@ -143,7 +143,7 @@ def _sizes(index: DatasetIndex) -> str:
     if len(sizes) == 1:
         return f"{sizes[0, 1]} x {sizes[0, 0]}"
     low, high = index.sizes.min(0), index.sizes.max(0)
-    return f"{low[1]} to {high[1]} x {low[0]} to {high[0]}"
+    return f"{low[1]} to {high[1]} wide, {low[0]} to {high[0]} high"
 
 
 def _section(anchor: str, title: str, charts: Sequence[str], above: str = "") -> str:

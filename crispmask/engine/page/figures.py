@@ -14,7 +14,6 @@ from crispmask.engine.page.contents import Contents
 from crispmask.metrics.bootstrap import Interval, Intervals
 from crispmask.metrics.errors import ErrorKind, TypedErrors
 
-_SIZES = ("small", "medium", "large")
 _MOST_NUMBERS = 12
 """Classes up to which a confusion matrix shows its counts."""
 _MOST_LABELS = 45
@@ -33,7 +32,6 @@ _MEANING: dict[ErrorKind, str] = {
 
 def headline(contents: Contents, mask: Intervals, box: Intervals) -> str:
     """The figures people quote, with their intervals, and all others of metrics.json."""
-    values = contents.metrics.to_json()
     cards = [
         ("mask mAP50-95", mask.map50_95, "main"),
         ("mask mAP50", mask.map50, ""),
@@ -42,34 +40,30 @@ def headline(contents: Contents, mask: Intervals, box: Intervals) -> str:
         ("box mAP50-95", box.map50_95, ""),
         ("box mAP50", box.map50, ""),
     ]
-    shown = {"mAP50-95", "mAP50", "mAP75", "AR100"} | {f"mAP_{size}" for size in _SIZES}
-    rest = {
-        key: value
-        for key, value in values.items()
-        if isinstance(value, (int, float))
-        and not (key.split("/")[0] in ("mask", "box") and key.split("/")[-1] in shown)
-    }
-    sizes = "".join(
-        f"<tr><th>{kind}</th>"
-        + "".join(f"<td>{number(values[f'{kind}/mAP_{size}'])}</td>" for size in _SIZES)
-        + "</tr>"
-        for kind in ("mask", "box")
-    )
-    heads = "".join(f"<td>{size}</td>" for size in _SIZES)
-    others = "".join(
-        f"<tr><th>{escape(key.replace('/', ' '))}</th><td>{number(value)}</td></tr>"
-        for key, value in rest.items()
-    )
     return (
         '<section class="card" id="figures"><h2>Figures</h2>'
         f'<div class="cards">{"".join(_card(*card) for card in cards)}</div>'
         f'<p class="soft">Bars and ranges: 95 % of {mask.num_samples} bootstrap resamples of the '
-        f"{len(contents.index):,} images.</p>"
-        '<div class="columns"><div><h3>mAP50-95 by size of the objects</h3>'
-        f"<table><tr><th></th>{heads}</tr>{sizes}</table></div>"
-        + (f"<div><h3>Further figures</h3><table>{others}</table></div>" if others else "")
-        + "</div></section>"
+        f"{len(contents.index):,} images.</p><details><summary>all figures</summary>"
+        f'<div class="scroll">{_all_figures(contents.metrics.to_json())}</div></details></section>'
     )
+
+
+def _all_figures(values: Mapping[str, Any]) -> str:
+    """Every number of metrics.json: those of several kinds of overlap side by side."""
+    numbers = {key: value for key, value in values.items() if isinstance(value, (int, float))}
+    paired = {key: key.partition("/")[::2] for key in numbers if "/" in key}
+    kinds = list(dict.fromkeys(kind for kind, _ in paired.values()))
+    names = list(dict.fromkeys(name for _, name in paired.values()))
+    rows = ["".join(f"<td>{escape(kind)}</td>" for kind in kinds)]
+    rows = [f'<tr class="head"><th></th>{rows[0]}</tr>']
+    for name in names:
+        cells = (numbers.get(f"{kind}/{name}") for kind in kinds)
+        told = "".join(f"<td>{'' if cell is None else number(cell)}</td>" for cell in cells)
+        rows.append(f"<tr><th>{escape(name.replace('_', ' '))}</th>{told}</tr>")
+    alone = (key for key in numbers if key not in paired)
+    rows += [f"<tr><th>{escape(key)}</th><td>{number(numbers[key])}</td></tr>" for key in alone]
+    return f"<table>{''.join(rows)}</table>"
 
 
 def _card(name: str, interval: Interval, style: str) -> str:
@@ -108,8 +102,9 @@ def mistakes(found: TypedErrors, seen: TypedErrors, conf: float) -> str:
         '<section class="card" id="mistakes"><h2>Kinds of mistakes</h2>'
         '<p class="soft">What mask mAP50 would gain if all mistakes of one kind were put right; '
         "the gains do not add up. After TIDE, arXiv:2008.08115.</p>"
-        '<div class="scroll"><table class="mistakes"><tr><th></th><td>mAP50</td>'
-        f"<td>from confidence {conf:.2f}</td><td>at any confidence</td></tr>{''.join(rows)}"
+        '<div class="scroll"><table class="mistakes"><tr class="head"><th></th>'
+        f"<td>mAP50 gained</td><td>seen from {conf:.2f}</td><td>at all scores</td></tr>"
+        f"{''.join(rows)}"
         f"<tr><th>right</th><td></td><td>{seen.num_right}</td><td>{found.num_right}</td></tr>"
         "</table></div></section>"
     )
@@ -127,7 +122,7 @@ def class_table(contents: Contents, mask: Intervals) -> str:
     keys = [key for key in _first(per_class) if key != "instances"]
     heads = ["class", *(f"{split} instances" for split in counts)]
     heads += [key.replace("/", " ") for key in keys]
-    heads.insert(heads.index("mask mAP50-95") + 1, "95 %")
+    heads.insert(heads.index("mask mAP50-95") + 1, "95 % range")
     rows = []
     for label, name in enumerate(contents.names):
         values = per_class.get(name, {})
@@ -146,13 +141,18 @@ def class_table(contents: Contents, mask: Intervals) -> str:
                 cells.append(f'<td class="soft" data-v="{high - low:.6g}">{told}</td>')
         rows.append(f"<tr>{''.join(cells)}</tr>")
     titles = "".join(
-        f'<th scope="col"><button type="button">{escape(head)}</button></th>' for head in heads
+        f'<th scope="col"><button type="button">{_two_lines(head)}</button></th>' for head in heads
     )
     return (
         '<section class="card" id="classes"><h2>Classes</h2><div class="scroll tall">'
         f'<table class="sortable"><thead><tr>{titles}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div></section>"
     )
+
+
+def _two_lines(head: str) -> str:
+    before, _, last = escape(head).rpartition(" ")
+    return f"{before}<br>{last}" if before else last
 
 
 def _first(values: Mapping[str, Mapping[str, Any]]) -> Sequence[str]:

@@ -112,7 +112,7 @@ def _figure(
     )
     return (
         f'<figure class="shot"><div class="view"><img alt="{name}" width="{width}" '
-        f'height="{height}" loading="lazy" src="data:image/jpeg;base64,'
+        f'height="{height}" src="data:image/jpeg;base64,'
         f'{base64.b64encode(content).decode("ascii")}">{layers}</div>'
         f'<figcaption><span class="place">{name}</span> '
         f'<b>{quality.quality[position]:.3f}</b> <span class="soft">{told}</span>'
