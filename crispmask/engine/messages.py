@@ -119,6 +119,7 @@ def print_end(
         say(console, f"  {name}: mask mAP50-95 {values['mask/mAP50-95']:.3f}")
     say(console, f"{'weights':<10}{best}")
     say(console, f"{'metrics':<10}{work_dir / 'metrics.json'}")
+    say(console, f"{'report':<10}{work_dir / 'report.html'}")
     say(console, f"{'results':<10}{work_dir}")
 
 

@@ -44,6 +44,7 @@ def config(config_with_pictures: TrainConfig, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("crispmask.engine.prepare.plot_labels", lambda *_: None)
     for name in ("plot_results", "plot_pr_curve", "plot_confusion", "predictions_sheet"):
         monkeypatch.setattr(f"crispmask.engine.report.{name}", lambda *_: None)
+    monkeypatch.setattr("crispmask.engine.fit.write_run_page", lambda *_: None)
     return config_with_pictures
 
 
@@ -99,6 +100,7 @@ def test_leaves_a_run_folder(config_with_pictures: TrainConfig, tmp_path: Path) 
         "val_batch0_pred.jpg",
         "mask_pr_curve.png",
         "confusion_matrix.png",
+        "report.html",
     ):
         assert (work_dir / name).stat().st_size > 0, name
     assert list(work_dir.glob("events.out.tfevents*"))

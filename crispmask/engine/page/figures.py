@@ -128,7 +128,7 @@ def class_table(contents: Contents, mask: Intervals) -> str:
         values = per_class.get(name, {})
         red, green, blue = class_colour(label)
         cells = [
-            f'<th scope="row" data-v="{escape(name.lower())}">'
+            f'<th scope="row" title="{escape(name)}" data-v="{escape(name.lower())}">'
             f'<i class="dot" style="background:rgb({red},{green},{blue})"></i>{escape(name)}</th>'
         ]
         cells += [f'<td data-v="{count[label]}">{count[label]:,}</td>' for count in counts.values()]
