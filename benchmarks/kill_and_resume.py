@@ -31,7 +31,7 @@ FLAGS = (
     "--weights none --epochs {epochs} --batch 4 --imgsz 96 --workers 2 --deterministic "
     "--device cpu --patience 0 --warmup-epochs 1"
 )
-NOT_COMPARED = ("seconds/train", "seconds/val", "memory_mb")
+NOT_COMPARED = ("seconds/train", "seconds/data", "seconds/val", "memory_mb")
 
 
 def crispmask(*words: str, **options: Any) -> subprocess.Popen[bytes]:
@@ -49,7 +49,7 @@ def finish(process: subprocess.Popen[bytes]) -> None:
 PROGRAM = """
 import sys, time
 from pathlib import Path
-import crispmask.engine.fit as fit
+import crispmask.engine.epochs as epochs
 
 def noted(name, function):
     def call(*args, **options):
@@ -68,9 +68,9 @@ def slow_save(content, file):
     time.sleep(0.03)  # a small checkpoint is written faster than the other program looks
 
 note = Path(sys.argv[1])
-fit.train_epoch = noted("training", fit.train_epoch)
-fit.evaluate = noted("validation", fit.evaluate)
-fit.write_file = noted("writing", fit.write_file)
+epochs.train_epoch = noted("training", epochs.train_epoch)
+epochs.evaluate = noted("validation", epochs.evaluate)
+epochs.write_file = noted("writing", epochs.write_file)
 import torch
 save, torch.save = torch.save, slow_save
 from crispmask.cli import main

@@ -18,14 +18,16 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 if TYPE_CHECKING:
     from crispmask.api import train
+    from crispmask.engine.callback import Callback
     from crispmask.loading import load
     from crispmask.models.table import list_models
     from crispmask.predict import build
     from crispmask.types import Instances
 
-__all__ = ["Instances", "__version__", "build", "list_models", "load", "train"]
+__all__ = ["Callback", "Instances", "__version__", "build", "list_models", "load", "train"]
 
 _HOMES = {
+    "Callback": "crispmask.engine.callback",
     "Instances": "crispmask.types",
     "build": "crispmask.predict",
     "list_models": "crispmask.models.table",

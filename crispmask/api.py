@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 from crispmask.augment.transform import Transform
 from crispmask.config import AugmentConfig, TrainConfig
+from crispmask.engine.callback import Callback
 from crispmask.engine.fit import TrainResult, fit
 from crispmask.errors import ConfigError
 from crispmask.recipes import with_recipe
 from crispmask.suggest import did_you_mean
 
 
-def train(*, transform: Transform | None = None, **settings: Any) -> TrainResult:
+def train(
+    *,
+    transform: Transform | None = None,
+    callbacks: Sequence[Callback] = (),
+    **settings: Any,
+) -> TrainResult:
     """Trains a model, as `crispmask train` does.
 
     Args:
         transform: the user's own change of training images: `fn(image, rng) -> image` on
             pixels, (H, W, 3) uint8 RGB and a NumPy generator; a pipeline of Albumentations,
             which may move things, too; or several in order. It comes before the colours.
+        callbacks: told what happens while it does; see `crispmask.Callback`.
         **settings: the flags with underscores, those of the augmentation beside the others:
             `train(data="data.yaml", model="tiny", epochs=10, mosaic=0.5)`.
 
@@ -29,7 +37,7 @@ def train(*, transform: Transform | None = None, **settings: Any) -> TrainResult
     Raises:
         CrispmaskError: a setting, a dataset or weights that cannot be used.
     """
-    return fit(train_config(**settings), transform=transform)
+    return fit(train_config(**settings), transform=transform, callbacks=callbacks)
 
 
 def train_config(**settings: Any) -> TrainConfig:

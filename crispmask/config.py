@@ -131,6 +131,8 @@ class TrainConfig:
     """Feature extractor, any name of timm with maps of stride 4 to 32; auto: the model's own."""
     epochs: int = 150
     """Passes over the training images."""
+    time: float = 0.0
+    """Hours the training may take, in place of --epochs, which then follow; 0: no limit."""
     batch: int | Literal["auto"] = "auto"
     """Images per step; auto takes the value of the model table."""
     imgsz: int = 1280
@@ -224,12 +226,17 @@ class TrainConfig:
     """Only operations that give the same bits each time, where a GPU has them; slower."""
     resume: str = ""
     """Path of a last.pt to continue, or its run folder."""
+    quiet: bool = False
+    """Print nothing but warnings and errors."""
+    json_lines: bool = False
+    """Print one JSON object per event in place of text, for scripts."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Data augmentation."""
 
     def __post_init__(self) -> None:
         check_val_fraction(self.val_fraction)
         _check(self.epochs >= 1, f"--epochs must be at least 1, not {self.epochs}")
+        _check(self.time >= 0, f"--time is a number of hours, not {self.time}")
         _check(
             self.batch == "auto" or self.batch >= 1,
             f"--batch must be at least 1 or auto, not {self.batch}",

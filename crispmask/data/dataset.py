@@ -115,11 +115,13 @@ class TrainKey(NamedTuple):
         epoch: from 0.
         position: of the image in the dataset.
         imgsz: side of the image; None: that of the dataset.
+        closed: leaves mosaic, mixup and copy-paste out, whatever the epoch.
     """
 
     epoch: int
     position: int
     imgsz: int | None = None
+    closed: bool = False
 
 
 class TrainDataset(Dataset[Sample]):
@@ -189,7 +191,7 @@ class TrainDataset(Dataset[Sample]):
     def _sample(
         self, key: TrainKey, partners: Sequence[int], load: Callable[[int, int], Sample]
     ) -> Sample:
-        closed = key.epoch >= self.close_mosaic_epoch
+        closed = key.closed or key.epoch >= self.close_mosaic_epoch
         augment = self.augment.without_mixing() if closed else self.augment
         imgsz = key.imgsz or self.imgsz
         rng = np.random.default_rng((self.seed, key.epoch, key.position + 1))

@@ -57,10 +57,12 @@ class TrainSampler(Sampler[list[TrainKey]]):
         self.world_size = world_size
         self.sizes = sizes
         self.epoch = 0
+        self.closed = False
 
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the order, and the random changes of the samples."""
+    def set_epoch(self, epoch: int, closed: bool = False) -> None:
+        """Chooses the order, and the random changes of the samples; see `TrainKey.closed`."""
         self.epoch = epoch
+        self.closed = closed
 
     def __len__(self) -> int:
         full, rest = divmod(self.num_samples, self.batch)
@@ -74,7 +76,7 @@ class TrainSampler(Sampler[list[TrainKey]]):
                 len(whole) * rank // self.world_size for rank in (self.rank, self.rank + 1)
             )
             imgsz = self._imgsz(k)
-            yield [TrainKey(self.epoch, i, imgsz) for i in whole[first:end].tolist()]
+            yield [TrainKey(self.epoch, i, imgsz, self.closed) for i in whole[first:end].tolist()]
 
     def _imgsz(self, batch_index: int) -> int | None:
         """The side of the images of a batch, the same on every rank."""
@@ -108,10 +110,10 @@ class BatchLoader(DataLoader[Any]):
     slots: Tensor
     index: DatasetIndex
 
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the order and the random changes of training images."""
+    def set_epoch(self, epoch: int, closed: bool = False) -> None:
+        """Chooses the order and the random changes of training images; see `TrainKey.closed`."""
         if isinstance(self.batch_sampler, TrainSampler):
-            self.batch_sampler.set_epoch(epoch)
+            self.batch_sampler.set_epoch(epoch, closed)
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # theirs is a class of torch
         if self.processes or not self.num_workers:

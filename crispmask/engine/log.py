@@ -1,16 +1,14 @@
-"""What a run leaves for later reading: results.csv and TensorBoard events."""
+"""The table of a run, results.csv."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crispmask.atomic import replacing
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from crispmask.engine.evaluate import Evaluation
+from crispmask.engine.train_epoch import EpochLog
 
 COLUMNS = (
     "epoch",
@@ -26,6 +24,7 @@ COLUMNS = (
     "box/mAP50-95",
     "box/mAP50",
     "seconds/train",
+    "seconds/data",
     "seconds/val",
     "memory_mb",
 )
@@ -60,33 +59,28 @@ class ResultsCsv:
             writer.writerows(self._rows)
 
 
-class TensorBoard:
-    """Events for `tensorboard --logdir`.
+def training_row(trained: EpochLog) -> dict[str, float]:
+    """The columns of an epoch that come from its training."""
+    return {
+        **{f"train/{name}": value for name, value in trained.losses.items()},
+        "lr": trained.lr,
+        "grad_norm": trained.grad_norm,
+        "seconds/train": trained.seconds,
+        "seconds/data": trained.data_seconds,
+    }
 
-    Args:
-        folder: where the event files go.
-        finished_steps: events of later steps, left by an interrupted run, are hidden.
-    """
 
-    def __init__(self, folder: Path, finished_steps: int = 0) -> None:
-        # Imported here: it takes a second.
-        from torch.utils.tensorboard import SummaryWriter
-
-        purge = finished_steps or None
-        self._writer: SummaryWriter = SummaryWriter(str(folder), purge_step=purge)
-
-    def add(self, values: Row, step: int) -> None:
-        """Adds values at a step of the optimizer."""
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
-
-    def flush(self) -> None:
-        """Writes what is still in memory."""
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Writes the rest and closes the file."""
-        self._writer.close()
+def validation_row(evaluation: Evaluation, seconds: float) -> dict[str, float]:
+    """The columns that come from its validation."""
+    mask, box = evaluation.metrics.mask, evaluation.metrics.box
+    return {
+        "mask/mAP50-95": mask.map50_95,
+        "mask/mAP50": mask.map50,
+        "mask/mAP75": mask.map75,
+        "box/mAP50-95": box.map50_95,
+        "box/mAP50": box.map50,
+        "seconds/val": seconds,
+    }
 
 
 def _read(path: Path) -> list[dict[str, str]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from crispmask.data.index import DatasetIndex
+from crispmask.config import TrainConfig
+from crispmask.engine.callback import TrainEnd, TrainStart
 from crispmask.engine.checkpoint import load_checkpoint
 from crispmask.engine.device import describe_device
 from crispmask.engine.progress import duration, say
@@ -16,53 +16,43 @@ from crispmask.engine.resolve import Settings
 from crispmask.engine.run import Run
 
 
-def print_start(
-    console: Console,
-    settings: Settings,
-    run: Run,
-    weights: str,
-    train: DatasetIndex,
-    val: DatasetIndex,
-) -> None:
-    """Prints what is going to be trained, on what and where.
-
-    Args:
-        console: where to.
-        settings: of the run.
-        run: about to start or to continue.
-        weights: where the weights come from.
-        train: the training split.
-        val: the validation split.
-    """
-    config = settings.config
-    parameters = sum(p.numel() for p in run.network.parameters())
-    num_classes = run.network.num_classes
-    optimizer = {"sgd": "SGD", "adamw": "AdamW"}[settings.optimizer]
+def start_rows(event: TrainStart) -> dict[str, str]:
+    """What is going to be trained, on what and where, by the word before each row."""
+    config, num_classes = event.config, len(event.names)
+    optimizer = {"sgd": "SGD", "adamw": "AdamW"}[config.optimizer]
+    flops = "" if event.flops is None else f"{event.flops / 1e9:.0f} GFLOPs per image, "
+    length = f"{config.time:g} hours" if config.time else f"{config.epochs} epochs"
     rows = {
-        "model": f"{config.architecture} {config.model}, {parameters / 1e6:.1f} M parameters, "
-        f"{num_classes} class{'es' if num_classes > 1 else ''}",
-        "backbone": _backbone(settings),
-        "weights": weights,
+        "model": f"{config.architecture} {config.model}, {event.num_parameters / 1e6:.1f} M "
+        f"parameters, {flops}{num_classes} class{'es' if num_classes > 1 else ''}",
+        "backbone": _backbone(config),
+        "weights": event.weights,
         "data": config.data,
-        "images": f"{len(train)} to train with {train.num_instances()} instances, "
-        f"{len(val)} to validate with {val.num_instances()}",
-        "device": f"{describe_device(run.fabric.device)}, precision {config.precision}",
-        "training": f"{config.epochs} epochs, batch {settings.batch}, {config.imgsz} px, "
-        f"recipe {config.recipe}, {optimizer}, weight decay {settings.weight_decay:g}",
-        "rate": f"{settings.lr:.4g} ({settings.lr_reason})",
-        "results": str(settings.work_dir.path),
+        "images": f"{len(event.train)} to train with {event.train.num_instances()} instances, "
+        f"{len(event.val)} to validate with {event.val.num_instances()}",
+        "device": event.device,
+        "training": f"{length}, batch {config.batch}, {config.imgsz} px, "
+        f"recipe {config.recipe}, {optimizer}, weight decay {config.weight_decay:g}",
+        "rate": f"{config.lr:.4g} ({event.lr_reason})",
+        "results": str(event.work_dir),
     }
-    for name, value in rows.items():
-        say(console, f"{name:<10}{value}")
+    if config.class_weights != "none":
+        rows["classes"] = f"weights {config.class_weights}"
+    return rows
 
 
-def _backbone(settings: Settings) -> str:
+def describe_devices(settings: Settings, run: Run) -> str:
+    """Device and arithmetic of a run in words."""
+    return f"{describe_device(run.fabric.device)}, precision {settings.config.precision}"
+
+
+def _backbone(config: TrainConfig) -> str:
     """The backbone and what is special about its training."""
-    config, parts = settings.config, [settings.config.backbone]
-    if settings.freeze:
-        stages = "stage" if settings.freeze == 1 else f"{settings.freeze} stages"
+    parts = [config.backbone]
+    if config.freeze:
+        stages = "stage" if config.freeze == 1 else f"{config.freeze} stages"
         parts.append(f"stem and first {stages} frozen")
-    if settings.norm_eval:
+    if config.norm_eval:
         parts.append("batch statistics kept")
     if config.backbone_lr != 1:
         parts.append(f"learning rate x {config.backbone_lr:g}")
@@ -107,20 +97,46 @@ def epoch_line(
     return "  ".join(parts)
 
 
-def print_end(
-    console: Console, work_dir: Path, best: Path, metrics: Mapping[str, Any], seconds: float
-) -> None:
-    """Prints the metrics of the best model and where everything lies."""
-    say(console, f"done in {duration(seconds)}; the best model by mask mAP50-95:")
+def print_end(console: Console, event: TrainEnd) -> None:
+    """Prints the metrics of the best model, class by class, and where everything lies."""
+    metrics = event.metrics
+    say(console, f"done in {duration(event.seconds)}; the best model, of epoch {event.best_epoch}:")
     for kind in ("mask", "box"):
-        values = [f"{key} {metrics[f'{kind}/{key}']:.3f}" for key in ("mAP50-95", "mAP50", "mAP75")]
+        values = [
+            f"{key} {_figure(metrics[f'{kind}/{key}'])}" for key in ("mAP50-95", "mAP50", "mAP75")
+        ]
         say(console, f"{kind:<10}{'  '.join(values)}")
-    for name, values in metrics["per_class"].items():
-        say(console, f"  {name}: mask mAP50-95 {values['mask/mAP50-95']:.3f}")
-    say(console, f"{'weights':<10}{best}")
-    say(console, f"{'metrics':<10}{work_dir / 'metrics.json'}")
-    say(console, f"{'report':<10}{work_dir / 'report.html'}")
-    say(console, f"{'results':<10}{work_dir}")
+    for line in class_table(metrics["per_class"]):
+        say(console, line)
+    say(console, f"{'weights':<10}{event.best_path}")
+    say(console, f"{'metrics':<10}{event.work_dir / 'metrics.json'}")
+    say(console, f"{'report':<10}{event.work_dir / 'report.html'}")
+    say(console, f"{'results':<10}{event.work_dir}")
+
+
+def class_table(per_class: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Lines of a table, a row for each class.
+
+    Args:
+        per_class: as in metrics.json.
+    """
+    columns = ("instances", "mask/mAP50-95", "mask/mAP50", "box/mAP50-95", "box/mAP50")
+    heads = ("instances", "mask mAP50-95", "mAP50", "box mAP50-95", "mAP50")
+    names = [
+        name if len(name) <= 30 else f"{name[:29]}\N{HORIZONTAL ELLIPSIS}" for name in per_class
+    ]
+    width = max(map(len, ("class", *names)))
+    lines = ["  ".join([f"{'class':<{width}}", *heads])]
+    for name, values in zip(names, per_class.values(), strict=True):
+        cells = [f"{values[c]:.0f}" if c == "instances" else _figure(values[c]) for c in columns]
+        shown = [f"{cell:>{len(head)}}" for cell, head in zip(cells, heads, strict=True)]
+        lines.append("  ".join([f"{name:<{width}}", *shown]))
+    return lines
+
+
+def _figure(value: float) -> str:
+    """A metric; a dash where COCO has no answer, for want of instances."""
+    return "-" if value < 0 else f"{value:.3f}"
 
 
 def print_interrupted(console: Console, epochs: int, last: Path) -> None:

@@ -72,9 +72,14 @@ class Loaders:
         """The images of both splits that could not be read so far."""
         return self.train.unreadable | self.val.unreadable
 
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the order and the random changes of the training images."""
-        self.train.set_epoch(epoch)
+    def set_epoch(self, epoch: int, closed: bool = False) -> None:
+        """Chooses the order and the random changes of the training images.
+
+        Args:
+            epoch: from 0.
+            closed: whether mosaic, mixup and copy-paste are left out already.
+        """
+        self.train.set_epoch(epoch, closed)
 
 
 def read_data(settings: Settings, spec: DatasetSpec, console: Console) -> Data:

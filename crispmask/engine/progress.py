@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
 
 from rich.console import Console
 from rich.progress import (
@@ -52,10 +55,73 @@ class Bar:
         self._progress.update(self._task, advance=1, text=f"{text}  {speed:.1f} img/s")
 
 
+class NotebookLine(Bar):
+    """Counts batches in one line of a notebook that changes in place.
+
+    Args:
+        shell: of IPython, whose display is used.
+        title: what is counted.
+        total: batches.
+    """
+
+    def __init__(self, shell: ModuleType, title: str, total: int) -> None:
+        super().__init__(None, title, total)
+        self._display = shell.display
+        self._id = f"crispmask-{id(self)}"
+        self._title, self._total, self._done, self._shown = title, total, 0, 0.0
+        self._show(title, update=False)
+
+    def reach(self, num_images: int) -> None:
+        """Sets how much is done, where images are what is counted."""
+        self._done = num_images
+        self._refresh("")
+
+    def advance(self, num_images: int, text: str = "") -> None:
+        """Counts a batch of images; `text` is shown beside it."""
+        self._done += 1
+        self._images += num_images
+        self._refresh(f"  {text}  {self._images / max(self._seconds(), 1e-9):.1f} img/s")
+
+    def clear(self) -> None:
+        """Leaves the line empty."""
+        self._show("", update=True)
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._start
+
+    def _refresh(self, text: str) -> None:
+        if self._seconds() - self._shown < _NOTEBOOK_SECONDS and self._done < self._total:
+            return
+        self._shown = self._seconds()
+        left = self._shown / max(self._done, 1) * (self._total - self._done)
+        line = f"{self._title}  {self._done}/{self._total}{text}  left {duration(left)}"
+        self._show(line, update=True)
+
+    def _show(self, line: str, update: bool) -> None:
+        self._display({"text/plain": line}, raw=True, display_id=self._id, update=update)
+
+
+_NOTEBOOK_SECONDS = 0.5
+"""Seconds between changes of a line in a notebook; each is a message to the browser."""
+
+
+def notebook_display() -> ModuleType | None:
+    """IPython's module of displays, if this runs in the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return import_module("IPython.display") if hasattr(shell, "kernel") else None
+
+
 @contextmanager
 def show_bar(console: Console, title: str, total: int) -> Iterator[Bar]:
     """A bar that disappears when its batches are done."""
-    if not console.is_terminal:
+    notebook = None if console.quiet else notebook_display()
+    if notebook is not None:
+        line = NotebookLine(notebook, title, total)
+        yield line
+        line.clear()
+        return
+    if not console.is_terminal or console.quiet:
         yield Bar(None, title, total)
         return
     columns: list[ProgressColumn] = [
@@ -73,7 +139,7 @@ def show_bar(console: Console, title: str, total: int) -> Iterator[Bar]:
 @contextmanager
 def show_download(console: Console) -> Iterator[Callable[[str, int, int | None], None]]:
     """Takes the name of a file, its bytes so far and in all; the bar comes with the first."""
-    if not console.is_terminal:
+    if not console.is_terminal or console.quiet:
         yield lambda name, done, total: None
         return
     columns = (

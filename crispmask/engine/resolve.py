@@ -25,7 +25,7 @@ from crispmask.models.timm_features import full_name
 WEIGHT_DECAY = {"sgd": 0.0005, "adamw": 0.05}
 """Weight decay by optimizer."""
 
-_NOT_SAVED = ("list_models", "resume")
+_NOT_SAVED = ("list_models", "resume", "quiet", "json_lines")
 """Fields that say what to do, not how to train."""
 
 

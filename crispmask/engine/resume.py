@@ -44,9 +44,10 @@ def read_resumed(config: TrainConfig) -> Resumed:
     saved = from_plain(checkpoint["config"], str(path))
     folder = path.parent.parent if path.parent.name == "weights" else path.parent
     # One that was interrupted in its report has all its epochs, but no metrics.
-    if checkpoint["epoch"] >= saved.epochs and (folder / "metrics.json").is_file():
+    epochs = checkpoint["training"].get("epochs", saved.epochs)
+    if checkpoint["epoch"] >= epochs and (folder / "metrics.json").is_file():
         raise ConfigError(
-            f"--resume {path}: that run finished its {saved.epochs} epochs; "
+            f"--resume {path}: that run finished its {epochs} epochs; "
             "start a new one from it with --weights"
         )
     return Resumed(
@@ -55,6 +56,8 @@ def read_resumed(config: TrainConfig) -> Resumed:
             data=config.data or saved.data,
             device=saved.device if config.device == "auto" else config.device,
             skip_conversion=False,
+            quiet=config.quiet,
+            json_lines=config.json_lines,
         ),
         work_dir=WorkDir(folder),
         checkpoint=checkpoint,

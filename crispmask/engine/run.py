@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,6 +39,9 @@ class Run:
         epoch: epochs done.
         best_map: best validation mask mAP50-95 so far, None before the first.
         best_epoch: the epoch it was reached in.
+        epochs: of the whole run; may change while it goes on, where time decides.
+        seconds: time of the training up to the last checkpoint.
+        plan: the schedule for a number of epochs.
         rate_factor: what the learning rate of the schedule is multiplied by.
         setbacks: times the run went back after an explosion, halving that factor.
     """
@@ -47,6 +52,8 @@ class Run:
     ema: Ema
     optimizer: Optimizer
     schedule: Schedule
+    plan: Callable[[int], Schedule]
+    epochs: int
     clip_norm: float
     full_gather: int = 1
     scales_loss: bool = False
@@ -55,8 +62,15 @@ class Run:
     epoch: int = 0
     best_map: float | None = None
     best_epoch: int = 0
+    seconds: float = 0.0
     rate_factor: float = 1.0
     setbacks: int = 0
+
+    def replan(self, epochs: int) -> None:
+        """Stretches or compresses the schedule to a number of epochs."""
+        if epochs != self.epochs:
+            self.epochs = epochs
+            self.schedule = self.plan(max(1, epochs))
 
     def batches_per_update(self) -> int:
         """Batches gathered for a change of the weights: grows from one over the warmup."""
@@ -88,13 +102,16 @@ def start_run(
     ema = Ema(network, config.ema_decay, config.ema_tau)
     fabric.to_device(ema.network)
     model, wrapped = fabric.setup(network.train(), optimizer)
+    plan = partial(schedule_of, config, settings.lr, steps_per_epoch=steps_per_epoch)
     return Run(
         fabric,
         model,
         network,
         ema,
         wrapped,
-        schedule_of(config, settings.lr, config.epochs, steps_per_epoch),
+        plan(config.epochs),
+        plan,
+        config.epochs,
         clip_norm=config.clip_norm or float("inf"),
         full_gather=max(1, round(config.nominal_batch / settings.batch)),
         scales_loss=config.precision == "16",
@@ -109,6 +126,8 @@ def training_state(run: Run) -> dict[str, Any]:
         "scaler": run.fabric.strategy.precision.state_dict(),
         "ema_updates": run.ema.updates,
         "epoch": run.epoch,
+        "epochs": run.epochs,
+        "seconds": run.seconds,
         "step": run.step,
         "best_map": run.best_map,
         "best_epoch": run.best_epoch,
@@ -127,6 +146,8 @@ def restore_run(run: Run, checkpoint: dict[str, Any]) -> None:
     run.optimizer.load_state_dict(state["optimizer"])
     run.fabric.strategy.precision.load_state_dict(state["scaler"])
     run.epoch, run.step = state["epoch"], state["step"]
+    run.replan(state.get("epochs", run.epochs))  # older checkpoints have neither
+    run.seconds = state.get("seconds", 0.0)
     run.best_map, run.best_epoch = state["best_map"], state["best_epoch"]
     run.rate_factor, run.setbacks = state["rate_factor"], state["setbacks"]
     run.gathered = 0

@@ -53,6 +53,7 @@ class EpochLog:
         num_updates: changes of the weights that were due.
         num_skipped: those left out, because gradients were not finite.
         seconds: time taken.
+        data_seconds: of it, time spent waiting for batches.
     """
 
     losses: dict[str, float]
@@ -62,6 +63,7 @@ class EpochLog:
     num_updates: int
     num_skipped: int
     seconds: float
+    data_seconds: float
 
 
 def train_step(run: Run, batch: Batch, is_last: bool = False) -> StepLog:
@@ -114,7 +116,8 @@ def train_epoch(
     sums: dict[str, float] = defaultdict(float)
     norms: list[float] = []
     lr, num_images, num_finite, num_skipped = 0.0, 0, 0, 0
-    for batch, is_last in _mark_last(batches):
+    waiting = _Waiting(batches)
+    for batch, is_last in _mark_last(waiting):
         log = train_step(run, batch, is_last)
         lr, num_images = log.lr, num_images + log.num_images
         if log.is_finite:
@@ -135,6 +138,7 @@ def train_epoch(
         num_updates=len(norms),
         num_skipped=num_skipped,
         seconds=time.perf_counter() - start,
+        data_seconds=waiting.seconds,
     )
 
 
@@ -148,6 +152,26 @@ def _clip(run: Run) -> Tensor:
     )
     assert norm is not None  # it is for every way to clip but by value
     return norm
+
+
+class _Waiting:
+    """Batches, and how long they were waited for.
+
+    Attributes:
+        seconds: so far.
+    """
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self._batches = batches
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        start = time.perf_counter()
+        for batch in self._batches:
+            self.seconds += time.perf_counter() - start
+            yield batch
+            start = time.perf_counter()
+        self.seconds += time.perf_counter() - start
 
 
 def _mark_last(batches: Iterable[Batch]) -> Iterator[tuple[Batch, bool]]:

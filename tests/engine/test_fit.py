@@ -14,6 +14,7 @@ from toy_dataset import write_toy_dataset
 from toy_network import ToyNetwork
 
 from crispmask.config import AugmentConfig, TrainConfig
+from crispmask.engine import epochs as epochs_module
 from crispmask.engine import fit as fit_module
 from crispmask.engine.checkpoint import load_checkpoint
 from crispmask.engine.fit import TrainResult, fit
@@ -56,7 +57,7 @@ def _fit(config: TrainConfig) -> tuple[TrainResult, str]:
 
 def _stop_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the second step of an epoch be interrupted as Ctrl-C would."""
-    original = fit_module.train_epoch
+    original = epochs_module.train_epoch
 
     def interrupted(run: Any, batches: Any, on_step: Any) -> Any:
         def press(step: Any, batch: Any) -> None:
@@ -66,7 +67,7 @@ def _stop_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
         return original(run, batches, press)
 
-    monkeypatch.setattr(fit_module, "train_epoch", interrupted)
+    monkeypatch.setattr(epochs_module, "train_epoch", interrupted)
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -164,7 +165,7 @@ def test_resumed_run_equals_a_straight_one(
     for result in (straight, resumed):
         with (result.work_dir / "results.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
-        skipped = ("seconds/train", "seconds/val", "memory_mb")
+        skipped = ("seconds/train", "seconds/data", "seconds/val", "memory_mb")
         results.append([{k: v for k, v in row.items() if k not in skipped} for row in rows])
     assert results[0] == results[1]
 
@@ -219,18 +220,18 @@ def test_training_stops_when_nothing_gets_better(config: TrainConfig, tmp_path: 
     result, text = _fit(replace(config, epochs=9, patience=2, lr=1e-9, ema_decay=0.0))
     assert "stopping early" not in text
     maps = iter([0.1, 0.5, 0.4, 0.4, 0.9])
-    original = fit_module.evaluate
+    original = epochs_module.evaluate
 
     def scripted(*args: Any) -> Any:
         found = original(*args)
         mask = replace(found.metrics.mask, map50_95=next(maps))
         return replace(found, metrics=replace(found.metrics, mask=mask))
 
-    fit_module.evaluate = scripted
+    epochs_module.evaluate = scripted
     try:
         result, text = _fit(replace(config, epochs=9, patience=2, work_dir=str(tmp_path / "b")))
     finally:
-        fit_module.evaluate = original
+        epochs_module.evaluate = original
     assert "no better mask mAP50-95 for 2 epochs: stopping early" in text
     assert result.best_map == 0.5
     content = load_checkpoint(result.work_dir / "weights" / "last.pt")

@@ -119,7 +119,8 @@ def test_config_file_round_trip(tmp_path: Path) -> None:
     save_train_config(config, tmp_path / "config.yaml")
     assert load_train_config(tmp_path / "config.yaml") == config
     written = yaml.safe_load((tmp_path / "config.yaml").read_text())
-    assert set(written) == {f.name for f in fields(TrainConfig)} - {"list_models", "resume"}
+    about_the_call = {"list_models", "resume", "quiet", "json_lines"}
+    assert set(written) == {f.name for f in fields(TrainConfig)} - about_the_call
 
 
 def test_missing_settings_take_their_default() -> None:

@@ -1,0 +1,1 @@
+"""Where the course of a run is kept for other programs."""
