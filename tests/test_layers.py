@@ -40,6 +40,7 @@ ALLOWED = {
     "inference": BASE | {"geometry", "sources"},
     "finder": BASE | {"geometry", "models", "sources", "inference"},
     "predict": PICTURES | {"data", "models", "sources", "inference", "finder"},
+    "push": BASE | {"models", "predict"},
     "runtime": BASE | {"geometry", "sources", "inference"},
     "loading": BASE | {"models", "predict", "runtime"},
     "export": PICTURES | {"data", "models", "predict", "runtime"},
@@ -47,7 +48,7 @@ ALLOWED = {
     "api": BASE | {"recipes", "augment", "engine"},
     "cli": PICTURES
     | {"recipes", "data", "doctor", "models", "metrics", "engine", "predict", "validate", "api"}
-    | {"export", "loading", "runtime", "sources", "inference", "neighbours"},
+    | {"export", "loading", "runtime", "sources", "inference", "neighbours", "push"},
     "__init__": {"version", "types", "api", "models", "predict", "loading", "engine"},
     "__main__": {"cli"},
 }
@@ -174,6 +175,7 @@ def test_the_search_for_torch_finds_it() -> None:
         "crispmask.cli",
         "crispmask.models.catalogue",
         "crispmask.models.download",
+        "crispmask.models.hub",
         "crispmask.models.table",
         "crispmask.data.coco",
         "crispmask.data.images",

@@ -17,6 +17,7 @@ from crispmask.cli.check import CheckConfig
 from crispmask.cli.convert import ConvertConfig
 from crispmask.cli.models import ModelsConfig
 from crispmask.cli.predict import PredictConfig
+from crispmask.cli.push import PushConfig
 from crispmask.cli.sample import SampleConfig
 from crispmask.cli.val import ValConfig
 from crispmask.config import AugmentConfig, TrainConfig
@@ -35,6 +36,7 @@ CONFIGS = {
     "convert": ConvertConfig,
     "models": ModelsConfig,
     "export": ExportConfig,
+    "push": PushConfig,
     "sample": SampleConfig,
 }
 

@@ -15,6 +15,7 @@ from safetensors.torch import save
 
 from crispmask.atomic import replacing
 from crispmask.errors import WeightsError
+from crispmask.models.hub import SCHEME, pull
 from crispmask.models.inert import read_inert
 
 FORMAT = "crispmask"
@@ -33,7 +34,12 @@ REQUIRED = (
 
 
 def local_path(text: str | Path) -> Path:
-    """The path a user means, also where it is written as a file:// URL or starts with `~`."""
+    """The path a user means, also where it is written as a file:// URL or starts with `~`.
+
+    What starts with hf:// is a repository of the Hugging Face Hub, and downloaded.
+    """
+    if isinstance(text, str) and text.startswith(SCHEME):
+        return pull(text)
     if isinstance(text, str) and text.startswith("file://"):
         return Path(url2pathname(unquote(urlsplit(text).path)))
     return Path(text).expanduser()
