@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from crispmask.data.coco import coco_ground_truth, write_json_atomic
 from crispmask.data.coco_results import read_results
@@ -18,14 +18,18 @@ from crispmask.data.scan import build_index
 from crispmask.data.set_aside import read_with_val
 from crispmask.data.spec import DatasetSpec, read_spec
 from crispmask.engine.device import usable_workers
-from crispmask.engine.evaluate import Evaluation, evaluate
+from crispmask.engine.evaluate import (
+    Evaluation,
+    Prediction,
+    evaluate_predictions,
+    predict_batches,
+)
 from crispmask.engine.page.run import write_val_page
 from crispmask.errors import DatasetError
 from crispmask.loading import load
-from crispmask.metrics.coco import CocoMetrics, measure
-from crispmask.metrics.comparison import Comparer, compare
+from crispmask.metrics.coco import CocoMetrics
 from crispmask.models.download import Store
-from crispmask.predict import Model
+from crispmask.predict import DEFAULT_IMGSZ, Model
 from crispmask.runtime.model import GraphModel
 
 log = logging.getLogger(__name__)
@@ -85,26 +89,25 @@ def validate(
         Path(out).mkdir(parents=True, exist_ok=True)  # now: a wrong folder is told before the work
     truth = coco_ground_truth(index, spec.names)
     start = time.perf_counter()
+    imgsz = imgsz or loaded.imgsz
     if isinstance(loaded, Model):
         batches = val_loader(
-            ValDataset(index, imgsz or loaded.imgsz),
+            ValDataset(index, imgsz),
             batch=batch,
             workers=usable_workers(workers),
             mask_stride=loaded.spec.mask_stride,
             pad_value=loaded.network.pad_value,
         )
-        evaluation = evaluate(
+        found = predict_batches(
             loaded.network,
             batches,
-            spec.names,
-            truth,
             loaded.network.presets["val"],
             on_batch=lambda num_images: on_batch(num_images, len(index)),
         )
     else:
-        evaluation = _evaluate_graph(
-            loaded, index, imgsz, spec.names, truth, lambda: on_batch(1, len(index))
-        )
+        found = _predict_graph(loaded, index, imgsz, lambda: on_batch(1, len(index)))
+    rows = [row for _, of_image in found for row in of_image]
+    evaluation = evaluate_predictions(truth, rows, spec.names, imgsz)
     if out is not None:
         write_results(Path(out), evaluation)
         settings = {
@@ -127,6 +130,7 @@ def validate(
 def validate_predictions(
     predictions: str | Path,
     data: str | Path,
+    imgsz: int | None = None,
     split: Split = "val",
     out: str | Path | None = None,
     ids_of: str | Path | None = None,
@@ -139,6 +143,8 @@ def validate_predictions(
     Args:
         predictions: a COCO results file; what its ids may be is told by `read_results`.
         data: path to data.yaml.
+        imgsz: longest side of the input of that program, only for the figure in the manner of
+            Ultralytics; None takes 640.
         split: which images of the dataset.
         out: folder for metrics.json and predictions.json, the latter with the ids of
             `crispmask convert`; None writes nothing.
@@ -155,8 +161,8 @@ def validate_predictions(
     truth = coco_ground_truth(index, spec.names)
     results = read_results(Path(predictions), truth, Path(ids_of) if ids_of else None, image_ids)
     rows = sorted(results.rows, key=lambda row: row["image_id"])  # stable
-    comparison = compare(truth, rows, len(spec.names), True, area_of_box=results.has_boxes)
-    evaluation = Evaluation(measure(comparison, spec.names), rows, comparison)
+    imgsz = imgsz or DEFAULT_IMGSZ
+    evaluation = evaluate_predictions(truth, rows, spec.names, imgsz, results.has_boxes)
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
         write_results(Path(out), evaluation)
@@ -188,15 +194,10 @@ def _read_split(
     return spec, paths
 
 
-def _evaluate_graph(
-    model: GraphModel,
-    index: DatasetIndex,
-    imgsz: int | None,
-    names: tuple[str, ...],
-    ground_truth: Mapping[str, Any],
-    on_image: Callable[[], None],
-) -> Evaluation:
-    """What an exported model finds, image after image, and its metrics."""
+def _predict_graph(
+    model: GraphModel, index: DatasetIndex, imgsz: int, on_image: Callable[[], None]
+) -> Iterator[tuple[int, list[Prediction]]]:
+    """Yields id and predictions of each image, as an exported model finds them."""
     if model.info.conf > LOW_CONF:
         log.warning(
             "%s finds only scores from %g: for the metrics of the checkpoint export it with "
@@ -205,12 +206,6 @@ def _evaluate_graph(
             model.info.conf,
             LOW_CONF,
         )
-    comparer = Comparer(ground_truth, len(names))
-    predictions = []
     for i in range(len(index)):
-        rows = model.predict(index.path(i), imgsz=imgsz)[0].to_coco(i + 1)
-        comparer.add(i + 1, rows)
-        predictions += rows
+        yield i + 1, model.predict(index.path(i), imgsz=imgsz)[0].to_coco(i + 1)
         on_image()
-    comparison = comparer.finish()
-    return Evaluation(measure(comparison, names), predictions, comparison)

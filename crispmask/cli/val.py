@@ -89,6 +89,7 @@ def _score_file(config: ValConfig, out: Path) -> CocoMetrics:
     return validate_predictions(
         config.predictions,
         config.data,
+        imgsz=None if config.imgsz == "auto" else config.imgsz,
         split=config.split,
         out=out,
         ids_of=config.ids_of or None,

@@ -13,7 +13,7 @@ import torch
 from crispmask.config import DecodeConfig
 from crispmask.geometry.boxes import masks_to_boxes
 from crispmask.geometry.rle import encode_masks
-from crispmask.metrics.coco import CocoMetrics, measure
+from crispmask.metrics.coco import CocoMetrics, evaluate_fully, measure
 from crispmask.metrics.comparison import Comparer, Comparison
 from crispmask.models.detections import (
     Detections,
@@ -69,6 +69,26 @@ def evaluate(
         predictions += rows
     comparison = comparer.finish()
     return Evaluation(measure(comparison, names), predictions, comparison)
+
+
+def evaluate_predictions(
+    ground_truth: Mapping[str, Any],
+    predictions: list[Prediction],
+    names: tuple[str, ...],
+    imgsz: int,
+    area_of_box: bool = True,
+) -> Evaluation:
+    """Everything metrics.json holds, Boundary AP and the Ultralytics figure included.
+
+    Args:
+        ground_truth: COCO annotations of the split.
+        predictions: rows of a COCO results file with `bbox` and compressed masks.
+        names: class names by label.
+        imgsz: longest side of the network's input, pixels.
+        area_of_box: whether the size of a prediction is that of its box, or of its mask.
+    """
+    metrics, comparison = evaluate_fully(ground_truth, predictions, names, imgsz, area_of_box)
+    return Evaluation(metrics, predictions, comparison)
 
 
 @torch.no_grad()

@@ -20,6 +20,7 @@ from crispmask.engine.class_weights import resolve_class_weights
 from crispmask.engine.clock import Clock
 from crispmask.engine.device import make_fabric, set_deterministic
 from crispmask.engine.epochs import Job, evaluate_best, train_epochs
+from crispmask.engine.evaluate import evaluate_predictions
 from crispmask.engine.guard import Guard
 from crispmask.engine.log import ResultsCsv
 from crispmask.engine.own_callbacks import describe_start, make_console, own_callbacks
@@ -139,10 +140,13 @@ def _fit(
     except KeyboardInterrupt:
         draw_results(work_dir.path)
         raise
-    metrics = write_report(
-        work_dir.path, best, data.ground_truth, data.val, num_sheet_images=settings.batch
+    full = evaluate_predictions(
+        data.ground_truth, best.predictions, best.metrics.names, settings.config.imgsz
     )
-    write_run_page(work_dir.path, settings.config, best, data.train, data.val, fabric.device)
+    metrics = write_report(
+        work_dir.path, full, data.ground_truth, data.val, num_sheet_images=settings.batch
+    )
+    write_run_page(work_dir.path, settings.config, full, data.train, data.val, fabric.device)
     tell.on_train_end(
         TrainEnd(
             reason=job.stop.reason or "finished",
@@ -151,7 +155,7 @@ def _fit(
             best_path=work_dir.best,
             work_dir=work_dir.path,
             metrics=metrics,
-            evaluation=best,
+            evaluation=full,
             step=run.step,
             seconds=time.perf_counter() - start,
         )

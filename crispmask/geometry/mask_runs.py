@@ -7,14 +7,14 @@ Letters: N instances, H and W image pixels, R runs of one mask.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crispmask.geometry.runs import write_runs
+from crispmask.geometry.runs import read_lengths, write_runs
 from crispmask.types import Size
 
 Rectangle = tuple[int, int, int, int]
@@ -93,6 +93,21 @@ class MaskRuns:
                 counts = counts[:-1]
             rles.append({"size": [height, width], "counts": write_runs(counts)})
         return rles
+
+
+def read_rles(rles: Sequence[Mapping[str, Any]]) -> MaskRuns:
+    """The runs of compressed RLE of masks of one image, at least one."""
+    spans = []
+    for rle in rles:
+        counts = rle["counts"]
+        text = counts.decode("ascii") if isinstance(counts, bytes) else counts
+        ends = np.cumsum(read_lengths(text))
+        if len(ends) % 2:  # the last run is outside
+            ends = ends[:-1]
+        pairs = ends.reshape(-1, 2)
+        spans.append(pairs[pairs[:, 1] > pairs[:, 0]])
+    height, width = rles[0]["size"]
+    return MaskRuns(tuple(spans), (height, width))
 
 
 def runs_of(masks: Iterable[NDArray[np.bool_]], size: Size) -> MaskRuns:

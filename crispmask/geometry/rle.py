@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crispmask.geometry.runs import read_lengths
 from crispmask.types import Size
 
 
@@ -74,23 +75,11 @@ def box_of_rle(rle: dict[str, Any]) -> list[float]:
 
 def is_rle(counts: Any, size: Size) -> bool:
     """Whether a text is a compressed RLE that fills a mask of this size exactly."""
-    if not isinstance(counts, str) or not counts.isascii():
+    try:
+        runs = read_lengths(counts) if isinstance(counts, str) else np.zeros(0, dtype=np.int64)
+    except ValueError:
         return False
-    bits = np.frombuffer(counts.encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
-    if not len(bits) or bits.min() < 0 or bits.max() > 63 or bits[-1] & 32:
-        return False
-    last = (bits & 32) == 0
-    ends = np.flatnonzero(last)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    place = np.arange(len(bits)) - np.repeat(starts, ends - starts + 1)
-    if place.max() > 6:  # 35 bits: no image is that large
-        return False
-    values = np.add.reduceat((bits & 31) << (5 * place), starts)
-    negative = (bits[ends] & 16) != 0
-    values[negative] -= 1 << (5 * (place[ends][negative] + 1))
-    values[1::2] = np.cumsum(values[1::2])  # differences to the number two before, from the
-    values[2::2] = np.cumsum(values[2::2])  # fourth on; the first and third stand for themselves
-    return bool(values.min() >= 0 and values.sum() == size[0] * size[1])
+    return len(runs) > 0 and int(runs.min()) >= 0 and int(runs.sum()) == size[0] * size[1]
 
 
 def _clean(rle: Any) -> dict[str, Any]:

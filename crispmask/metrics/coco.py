@@ -6,7 +6,7 @@ Letters: K classes, T IoU thresholds, R = 101 recall levels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from crispmask.metrics.confidence import (
 )
 from crispmask.metrics.curves import PrecisionRecall
 from crispmask.metrics.matching import rank_predictions
+from crispmask.metrics.ultralytics_style import UltralyticsStyle, measure_ultralytics_style
 
 SIZES = ("small", "medium", "large")
 
@@ -97,6 +98,7 @@ class CocoMetrics:
         calibration: whether the score is the share of predictions that is right.
         boundary: overlap measured between boundaries, and at most that of the masks; None if
             it was not computed. Source: Boundary IoU, arXiv:2103.16562.
+        ultralytics_style: for users who compare with what they know; None likewise.
     """
 
     names: tuple[str, ...]
@@ -107,6 +109,7 @@ class CocoMetrics:
     confidence: ConfidenceCurves
     calibration: Calibration
     boundary: Summary | None = None
+    ultralytics_style: UltralyticsStyle | None = None
 
     def to_json(self) -> dict[str, Any]:
         """What metrics.json holds."""
@@ -116,6 +119,8 @@ class CocoMetrics:
         values: dict[str, Any] = {}
         for prefix, summary in kinds.items():
             values |= summary.to_json(prefix)
+        if self.ultralytics_style:
+            values |= self.ultralytics_style.to_json()
         values |= self.confidence.best.to_json("best")
         values |= self.calibration.to_json()
         values["per_class"] = {
@@ -155,6 +160,27 @@ def evaluate_coco(
     return measure(comparison, names)
 
 
+def evaluate_fully(
+    ground_truth: Mapping[str, Any],
+    predictions: Sequence[Row],
+    names: Sequence[str],
+    imgsz: int,
+    area_of_box: bool = True,
+) -> tuple[CocoMetrics, Comparison]:
+    """All that metrics.json holds, and what it was computed from; no argument is changed.
+
+    Args:
+        ground_truth: a COCO annotation file: `images`, `annotations`, `categories`.
+        predictions: rows of a COCO results file with `bbox` and compressed masks.
+        names: class names by label; the category id of a label is label + 1.
+        imgsz: longest side of the network's input, whose quarter Ultralytics compares at.
+        area_of_box: whether the size of a prediction is that of its box, or of its mask.
+    """
+    comparison = compare(ground_truth, predictions, len(names), True, area_of_box)
+    style = measure_ultralytics_style(ground_truth, predictions, len(names), imgsz)
+    return replace(measure(comparison, names), ultralytics_style=style), comparison
+
+
 def measure(comparison: Comparison, names: Sequence[str]) -> CocoMetrics:
     """COCO metrics of what overlaps; Boundary AP where the comparison has boundary IoU.
 
@@ -165,7 +191,6 @@ def measure(comparison: Comparison, names: Sequence[str]) -> CocoMetrics:
     ranking = rank_predictions(comparison)
     pairs = comparison.pairs
     masks = accumulate(comparison, ranking, pairs.mask_iou)
-    with_boundary = len(pairs.boundary_iou) == len(pairs)
     judged = judge(comparison, ranking, masks.partner[:, 0])
     return CocoMetrics(
         names=tuple(names),
@@ -179,9 +204,9 @@ def measure(comparison: Comparison, names: Sequence[str]) -> CocoMetrics:
         ),
         confidence=confidence_curves(judged),
         calibration=calibrate(judged),
-        boundary=_summarise(accumulate(comparison, ranking, pairs.boundary_iou))
-        if with_boundary
-        else None,
+        boundary=None
+        if pairs.boundary_iou is None
+        else _summarise(accumulate(comparison, ranking, pairs.boundary_iou)),
     )
 
 

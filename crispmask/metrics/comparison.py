@@ -72,14 +72,14 @@ class Pairs:
         mask_iou: (P,) float64.
         box_iou: (P,) float64.
         boundary_iou: (P,) float64, the smaller one of mask and boundary IoU where the mask IoU
-            of a pair of one class reaches 0.5, else the mask IoU; empty if not asked for.
+            of a pair of one class reaches 0.5, else the mask IoU; None if not asked for.
     """
 
     prediction: NDArray[np.int32]
     annotation: NDArray[np.int32]
     mask_iou: NDArray[np.float64]
     box_iou: NDArray[np.float64]
-    boundary_iou: NDArray[np.float64]
+    boundary_iou: NDArray[np.float64] | None
 
     def __len__(self) -> int:
         return len(self.prediction)
@@ -191,7 +191,9 @@ class Comparer:
             num_classes=self.num_classes,
             predictions=Predictions(*columns),
             annotations=self._annotations,
-            pairs=Pairs(*pairs),
+            pairs=Pairs(
+                pairs[0], pairs[1], pairs[2], pairs[3], pairs[4] if self.boundary else None
+            ),
         )
 
 

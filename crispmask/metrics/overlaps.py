@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from crispmask.geometry.boundary import boundaries
+from crispmask.geometry.mask_runs import read_rles
 from crispmask.types import Size
 
 LOWEST_IOU = 0.1
@@ -125,8 +127,8 @@ def _boundary_overlaps(
         return np.zeros(0)
     chosen, row = np.unique(prediction, return_inverse=True)
     others, column = np.unique(annotation, return_inverse=True)
-    ours = [coco_mask.rleToBoundary(found[i]) for i in chosen]
-    theirs = [coco_mask.rleToBoundary(there[i]) for i in others]
+    ours = boundaries(read_rles([found[i] for i in chosen])).to_coco()
+    theirs = boundaries(read_rles([there[i] for i in others])).to_coco()
     iou = np.asarray(coco_mask.iou(ours, theirs, [0] * len(theirs)), dtype=np.float64)
     return iou.reshape(len(ours), len(theirs))[row, column]
 

@@ -41,6 +41,13 @@ def random_mask(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     return mask
 
 
+def decoded_row(row: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
+    segmentation = row["segmentation"]
+    if isinstance(segmentation, list):
+        segmentation = pycoco_mask.merge(pycoco_mask.frPyObjects(segmentation, *size))
+    return pycoco_mask.decode(segmentation).astype(bool)
+
+
 def bounds(mask: np.ndarray) -> list[float]:
     return [float(v) for v in pycoco_mask.toBbox(encode(mask))]
 
