@@ -134,7 +134,7 @@ class TrainConfig:
     time: float = 0.0
     """Hours the training may take, in place of --epochs, which then follow; 0: no limit."""
     batch: int | Literal["auto"] = "auto"
-    """Images per step; auto takes the value of the model table."""
+    """Images per step, over all processes; auto takes the value of the model table."""
     imgsz: int = 1280
     """Longest image side given to the network, pixels; a multiple of 32."""
     lr: float | Literal["auto"] = "auto"
@@ -217,7 +217,13 @@ class TrainConfig:
     strict: bool = False
     """Stop at an image that cannot be read; otherwise it is left out, and counted."""
     device: str = "auto"
-    """auto, cpu, mps, cuda, or the number of a GPU."""
+    """auto, cpu, mps, cuda, or the numbers of GPUs such as 0 or 0,1."""
+    processes: int | Literal["auto"] = "auto"
+    """Processes that train together on each machine; auto: one per GPU of --device."""
+    num_nodes: int = 1
+    """Machines that train together."""
+    sync_bn: bool | Literal["auto"] = "auto"
+    """Batch norms see the images of all GPUs; auto: with several GPUs."""
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
     """Arithmetic; auto: bf16 on GPUs that have it, 16 on other GPUs, 32 elsewhere."""
     seed: int = 0
@@ -305,6 +311,11 @@ class TrainConfig:
         _check(
             self.val_interval >= 1, f"--val-interval must be at least 1, not {self.val_interval}"
         )
+        _check(
+            self.processes == "auto" or self.processes >= 1,
+            f"--processes must be at least 1 or auto, not {self.processes}",
+        )
+        _check(self.num_nodes >= 1, f"--num-nodes must be at least 1, not {self.num_nodes}")
         _check(self.workers >= 0, f"--workers must not be negative, not {self.workers}")
         _check(
             self.cache == "none" or self.multi_scale == 0,

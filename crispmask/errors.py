@@ -29,3 +29,7 @@ class ExportError(CrispmaskError):
 
 class SourceError(CrispmaskError):
     """Something to predict on that cannot be read."""
+
+
+class RankError(CrispmaskError):
+    """A process that trained together with this one has stopped; the message says why."""

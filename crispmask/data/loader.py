@@ -17,7 +17,7 @@ from crispmask.data.collate import MULTIPLE, collate
 from crispmask.data.dataset import TrainDataset, TrainKey, ValDataset
 from crispmask.data.index import DatasetIndex
 from crispmask.data.workers import IDLE, StartWorker, frozen_garbage, new_slots, obituary
-from crispmask.errors import CrispmaskError
+from crispmask.errors import CrispmaskError, DatasetError
 from crispmask.geometry.letterbox import round_up
 from crispmask.types import Batch, Sample
 
@@ -136,6 +136,11 @@ class BatchLoader(DataLoader[Any]):
                 self.unreadable.add(path)
             if batch is not None:
                 yield batch
+            elif isinstance(self.batch_sampler, TrainSampler) and self.batch_sampler.world_size > 1:
+                raise DatasetError(  # the others would wait for this one
+                    f"{missing[0][1]}; no image is left of a batch for the process of rank "
+                    f"{self.batch_sampler.rank}: remove it, or use a larger --batch"
+                )
 
     @property
     def processes(self) -> Sequence[BaseProcess]:

@@ -10,8 +10,11 @@ from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 
 from crispmask.data.processes import usable_cpus
+from crispmask.engine.ranks import Ranks
+from crispmask.engine.seat import Seat, SeatEnvironment
 from crispmask.errors import ConfigError
 
 Precision = Literal["32", "bf16", "16"]
@@ -41,7 +44,7 @@ def resolve_device(device: str) -> str:
             raise ConfigError("--device mps: torch finds no Apple GPU here; use cpu")
         return device
     numbers = _gpu_numbers(device)
-    if numbers and max(numbers) >= num_gpus:
+    if max(numbers) >= num_gpus:
         found = f"GPUs 0 to {num_gpus - 1}" if num_gpus else "no CUDA GPU"
         raise ConfigError(f"--device {device}: torch finds {found} here; use auto or cpu")
     return "cuda" if device == "cuda" else ",".join(str(number) for number in numbers)
@@ -63,12 +66,26 @@ def resolve_precision(precision: Literal["auto", "32", "bf16", "16"], device: st
     return precision
 
 
-def make_fabric(device: str, precision: Precision) -> Fabric:
-    """Lightning Fabric for a resolved device and precision."""
-    if device in ("cpu", "mps"):
-        return Fabric(accelerator=device, devices=1, precision=_FABRIC_PRECISION[precision])
-    devices = 1 if device == "cuda" else _gpu_numbers(device)
-    return Fabric(accelerator="cuda", devices=devices, precision=_FABRIC_PRECISION[precision])
+def make_fabric(ranks: Ranks, precision: Precision, seat: Seat | None = None) -> Fabric:
+    """Lightning Fabric for the processes of a run.
+
+    Args:
+        ranks: the processes.
+        precision: arithmetic of the forward pass.
+        seat: the place of this one, where neither torchrun nor SLURM knows it.
+    """
+    fabric_precision = _FABRIC_PRECISION[precision]
+    devices = list(ranks.gpus) if ranks.kind == "cuda" else ranks.per_node
+    if ranks.world_size == 1:
+        return Fabric(accelerator=ranks.kind, devices=devices, precision=fabric_precision)
+    return Fabric(
+        accelerator=ranks.kind,
+        devices=devices,
+        num_nodes=ranks.nodes,
+        precision=fabric_precision,
+        strategy=DDPStrategy(gradient_as_bucket_view=True),
+        plugins=None if seat is None else [SeatEnvironment(seat, ranks)],
+    )
 
 
 def set_deterministic(on: bool) -> None:
@@ -84,9 +101,14 @@ def set_deterministic(on: bool) -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def usable_workers(workers: int) -> int:
-    """At most one loading process per CPU this process may use; more only wait for each other."""
-    return min(workers, usable_cpus())
+def usable_workers(workers: int, per_node: int = 1) -> int:
+    """At most one loading process per CPU this process may use; more only wait for each other.
+
+    Args:
+        workers: processes that are wanted.
+        per_node: processes of this machine that load as many.
+    """
+    return min(workers, max(1, usable_cpus() // per_node))
 
 
 def describe_device(device: torch.device) -> str:
@@ -117,8 +139,10 @@ def _gpu_numbers(device: str) -> list[int]:
         return [0]
     parts = device.removeprefix("cuda:").split(",")
     if not all(part.strip().isdecimal() for part in parts):
-        raise ConfigError(f"--device {device}: give auto, cpu, mps, cuda or GPU numbers such as 0")
+        raise ConfigError(
+            f"--device {device}: give auto, cpu, mps, cuda or GPU numbers such as 0 or 0,1"
+        )
     numbers = [int(part) for part in parts]
-    if len(numbers) > 1:
-        raise ConfigError(f"--device {device}: training runs on one GPU; give one number")
+    if len(set(numbers)) < len(numbers):
+        raise ConfigError(f"--device {device}: a GPU serves one process; name each once")
     return numbers

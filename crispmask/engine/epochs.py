@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -20,7 +21,9 @@ from crispmask.engine.prepare import Data, Loaders
 from crispmask.engine.progress import duration, show_bar
 from crispmask.engine.report import draw_first_batch
 from crispmask.engine.resolve import Settings, to_plain
+from crispmask.engine.rng import get_rng_state
 from crispmask.engine.run import Run, training_state
+from crispmask.engine.together import gather, share_buffers
 from crispmask.engine.train_epoch import EpochLog, StepLog, train_epoch
 from crispmask.models.build import ModelSpec
 from crispmask.models.files import write_file
@@ -29,14 +32,14 @@ from crispmask.types import Batch
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What stays the same while a run goes on."""
+    """What stays the same while a run goes on; `results` and who listens only on rank 0."""
 
     settings: Settings
     spec: ModelSpec
     data: Data
     loaders: Loaders
     console: Console
-    results: ResultsCsv
+    results: ResultsCsv | None
     tell: Callback
     stop: Stop
     clock: Clock
@@ -47,7 +50,8 @@ def train_epochs(run: Run, job: Job) -> Evaluation | None:
     """Trains what is left of the epochs; returns the best validation if it was among them."""
     config, work_dir, clock = job.settings.config, job.settings.work_dir, job.clock
     best: Evaluation | None = None
-    if not work_dir.last.is_file():  # an interruption in the first epoch leaves one, too
+    # An interruption in the first epoch leaves one, too. Rank 0 decides: it may write it already.
+    if run.fabric.broadcast(not work_dir.last.is_file()):
         _save_last(run, job, {})
     while run.epoch < run.epochs and not _is_over(run, job):
         try:
@@ -64,10 +68,11 @@ def train_epochs(run: Run, job: Job) -> Evaluation | None:
             row |= validation_row(validated.evaluation, validated.seconds)
             best = validated.evaluation if validated.is_best else best
         row["memory_mb"] = peak_memory_mb(run.fabric.device)
-        job.results.add(row)
+        if job.results is not None:
+            job.results.add(row)
         metrics = validated.evaluation.metrics.to_json() if validated else {}
         if config.save_period and run.epoch % config.save_period == 0:
-            write_file(work_dir.epoch(run.epoch), _content(run, job, metrics))
+            _save(run, work_dir.epoch(run.epoch), _content(run, job, metrics))
         if config.time:  # else two runs of the same bits would leave files that differ
             run.seconds = clock.used()
         _save_last(run, job, metrics)
@@ -131,7 +136,7 @@ def _train_one(run: Run, job: Job) -> EpochLog:
     loader = job.loaders.train
     job.loaders.set_epoch(epoch, closed=_mosaic_is_closed(run, job))
     batches: Iterable[Batch] = loader
-    if epoch == 0:
+    if epoch == 0 and run.fabric.is_global_zero:
         picture = settings.work_dir.path / "train_batch0.jpg"
         batches = draw_first_batch(loader, job.data.names, picture)
     if run.fabric.world_size == 1:  # several ranks would have to agree at every step
@@ -177,17 +182,18 @@ def _validate_and_keep(run: Run, job: Job) -> ValidationEnd:
     if is_best:
         run.best_map, run.best_epoch = reached, run.epoch
         path = job.settings.work_dir.best
-        write_file(path, _content(run, job, evaluation.metrics.to_json()))
+        _save(run, path, _content(run, job, evaluation.metrics.to_json()))
     return ValidationEnd(run.epoch, run.epochs, run.step, evaluation, is_best, seconds, job.stop)
 
 
 def _validate(run: Run, job: Job) -> tuple[Evaluation, float]:
     """The averaged weights on the validation split, and the seconds it took."""
     start = time.perf_counter()
+    share_buffers(run.ema.network)
     loader = job.loaders.val
     batches: Iterable[Batch] = loader
     picture = job.settings.work_dir.path / "val_batch0_labels.jpg"
-    if not picture.is_file():
+    if run.fabric.is_global_zero and not picture.is_file():
         batches = draw_first_batch(loader, job.data.names, picture)
     with show_bar(job.console, "validation", len(loader)) as bar:
         evaluation = evaluate(
@@ -198,6 +204,7 @@ def _validate(run: Run, job: Job) -> tuple[Evaluation, float]:
             run.network.presets["val"],
             run.fabric.autocast,
             bar.advance,
+            run.fabric,
         )
     return evaluation, time.perf_counter() - start
 
@@ -227,5 +234,10 @@ def _content(run: Run, job: Job, metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def _save_last(run: Run, job: Job, metrics: dict[str, Any]) -> None:
-    content = _content(run, job, metrics)
-    write_file(job.settings.work_dir.last, {**content, "training": training_state(run)})
+    state = training_state(run, gather(get_rng_state()))
+    _save(run, job.settings.work_dir.last, {**_content(run, job, metrics), "training": state})
+
+
+def _save(run: Run, path: Path, content: dict[str, Any]) -> None:
+    if run.fabric.is_global_zero:
+        write_file(path, content)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 
 from crispmask.config import DecodeConfig
+from crispmask.engine.together import gather
 from crispmask.geometry.boxes import masks_to_boxes
 from crispmask.geometry.rle import encode_masks
 from crispmask.metrics.coco import CocoMetrics, evaluate_fully, measure
@@ -50,25 +54,38 @@ def evaluate(
     decode: DecodeConfig,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     on_batch: Callable[[int], None] = lambda num_images: None,
+    fabric: Fabric | None = None,
 ) -> Evaluation:
     """Compares the predictions for a split with its ground truth.
+
+    Of several processes each predicts for its batches; rank 0 compares them all, and all get the
+    metrics.
 
     Args:
         network: in evaluation mode afterwards.
         batches: each image of the split once.
         names: class names by label.
-        ground_truth: COCO annotations of the split, image ids = index + 1.
+        ground_truth: COCO annotations of the split, image ids = index + 1; not used but on
+            rank 0.
         decode: usually the preset `val` of the network.
         autocast: arithmetic of the forward pass, such as `fabric.autocast`.
         on_batch: called with the number of images after each batch.
+        fabric: connects the processes, if there are several.
     """
     comparer = Comparer(ground_truth, len(names))
     predictions: list[Prediction] = []
-    for image_id, rows in predict_batches(network, batches, decode, autocast, on_batch):
+    found = predict_batches(network, batches, decode, autocast, on_batch)
+    several = fabric is not None and fabric.world_size > 1
+    if several:  # in the order of one process
+        found = iter(sorted(chain.from_iterable(gather(list(found))), key=itemgetter(0)))
+    for image_id, rows in found:
         comparer.add(image_id, rows)
         predictions += rows
     comparison = comparer.finish()
-    return Evaluation(measure(comparison, names), predictions, comparison)
+    metrics = measure(comparison, names)
+    if fabric is not None and several:
+        metrics = fabric.broadcast(metrics)
+    return Evaluation(metrics, predictions, comparison)
 
 
 def evaluate_predictions(

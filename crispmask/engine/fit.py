@@ -8,29 +8,33 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric import Fabric
 from rich.console import Console
 
 from crispmask.atomic import remove_partial
 from crispmask.augment.transform import Transform
 from crispmask.config import TrainConfig
 from crispmask.data.set_aside import read_with_val
+from crispmask.data.spec import DatasetSpec
 from crispmask.data.workers import naming_the_dead
 from crispmask.engine.callback import Audience, Callback, Stop, TrainEnd
 from crispmask.engine.class_weights import resolve_class_weights
 from crispmask.engine.clock import Clock
-from crispmask.engine.device import make_fabric, set_deterministic
+from crispmask.engine.device import set_deterministic
 from crispmask.engine.epochs import Job, evaluate_best, train_epochs
 from crispmask.engine.evaluate import evaluate_predictions
 from crispmask.engine.guard import Guard
 from crispmask.engine.log import ResultsCsv
 from crispmask.engine.own_callbacks import describe_start, make_console, own_callbacks
 from crispmask.engine.page.run import write_run_page
-from crispmask.engine.prepare import make_loaders, make_network, read_data
+from crispmask.engine.prepare import make_loaders, make_network, read_data, val_batch
 from crispmask.engine.progress import show_download
 from crispmask.engine.report import draw_results, write_report
-from crispmask.engine.resolve import resolve, save_train_config
+from crispmask.engine.resolve import Settings, resolve, save_train_config
 from crispmask.engine.resume import Resumed, read_resumed
-from crispmask.engine.run import restore_run, start_run
+from crispmask.engine.run import Run, restore_run, rng_of_ranks, start_run
+from crispmask.engine.seat import Seat
+from crispmask.engine.together import joined
 from crispmask.engine.workdir import choose_work_dir
 
 
@@ -56,6 +60,7 @@ def fit(
     console: Console | None = None,
     transform: Transform | None = None,
     callbacks: Sequence[Callback] = (),
+    seat: Seat | None = None,
 ) -> TrainResult:
     """Trains a model and leaves a run folder.
 
@@ -65,17 +70,20 @@ def fit(
         transform: the user's own change of training images; not saved, so that it has to be
             given again to continue a run.
         callbacks: told what happens, after what the run writes and prints itself.
+        seat: the place of this process, if another one has started it.
 
     Raises:
         CrispmaskError: a flag, dataset or weight file cannot be used.
         KeyboardInterrupt: after saying where to continue from.
     """
     console = console or make_console(config)
+    asked = config
     resumed = read_resumed(config) if config.resume else None
     config = resumed.config if resumed else config
-    tell = Audience((*own_callbacks(config, console), *callbacks))
+    listeners = (*own_callbacks(config, console), *callbacks)
+    tell = Audience(listeners if seat is None else ())
     try:
-        return _fit(config, resumed, console, transform, tell)
+        return _fit(config, asked, resumed, console, transform, tell, seat)
     except BaseException as error:
         tell.on_error(error)
         raise
@@ -83,13 +91,14 @@ def fit(
 
 def _fit(
     config: TrainConfig,
+    asked: TrainConfig,
     resumed: Resumed | None,
     console: Console,
     transform: Transform | None,
     tell: Callback,
+    seat: Seat | None,
 ) -> TrainResult:
-    """Prepares, trains, reports."""
-    start = time.perf_counter()
+    """Decides what can be decided at once, and trains with all processes of the run."""
     work_dir = resumed.work_dir if resumed else choose_work_dir(config)
 
     # What can fail at once fails before the images are read.
@@ -99,14 +108,35 @@ def _fit(
     settings = resolve(
         config, work_dir, dataset.file, len(dataset.names), num_images=len(dataset.train)
     )
+    with joined(settings, asked, transform, seat) as fabric:
+        # Another process may have found other folders taken.
+        settings = fabric.broadcast(settings)
+        if fabric.is_global_zero:
+            return _train(settings, dataset, resumed, fabric, console, transform, tell)
+        quiet = Console(quiet=True)
+        return _train(settings, dataset, resumed, fabric, quiet, transform, Audience(()))
+
+
+def _train(
+    settings: Settings,
+    dataset: DatasetSpec,
+    resumed: Resumed | None,
+    fabric: Fabric,
+    console: Console,
+    transform: Transform | None,
+    tell: Callback,
+) -> TrainResult:
+    """Prepares, trains, reports; only rank 0 prints and writes."""
+    start = time.perf_counter()
+    config, work_dir, is_first = settings.config, settings.work_dir, fabric.is_global_zero
     set_deterministic(config.deterministic)
-    fabric = make_fabric(settings.device, settings.precision)
     fabric.seed_everything(config.seed, verbose=False)
-    with show_download(console) as on_download:
+    with fabric.rank_zero_first(local=True), show_download(console) as on_download:
         network, spec, weights = make_network(
             settings, len(dataset.names), resumed is None, on_download
         )
-    data = read_data(settings, dataset, console)
+    with fabric.rank_zero_first(local=True):  # the others find what it has kept of a large one
+        data = read_data(settings, dataset, console, writes=is_first)
     settings = replace(
         settings, config=resolve_class_weights(settings.config, data.train, spec.num_classes)
     )
@@ -114,37 +144,42 @@ def _fit(
     run = start_run(network, settings, fabric, steps_per_epoch=len(loaders.train))
     if resumed:
         restore_run(run, resumed.checkpoint)
-        weights = f"continued after epoch {run.epoch}"
+        weights = f"continued after epoch {run.epoch}{_other_ranks(run, resumed)}"
         if not work_dir.best.is_file():  # nothing to beat: the next validation is the best
             run.best_map = None
 
-    for folder in (work_dir.path, work_dir.last.parent, work_dir.annotations):
-        remove_partial(folder)
-    save_train_config(settings.config, work_dir.path / "config.yaml")
+    if is_first:
+        for folder in (work_dir.path, work_dir.last.parent, work_dir.annotations):
+            remove_partial(folder)
+        save_train_config(settings.config, work_dir.path / "config.yaml")
     job = Job(
         settings,
         spec,
         data,
         loaders,
         console,
-        ResultsCsv(work_dir.path / "results.csv", run.epoch),
+        ResultsCsv(work_dir.path / "results.csv", run.epoch) if is_first else None,
         tell,
         Stop(),
         Clock(settings.config.time, run.seconds, run.epoch),
         Guard(work_dir.path / "unusable", dataset.names),
     )
-    tell.on_train_start(describe_start(settings, run, data, weights, job.stop))
+    if is_first:
+        tell.on_train_start(describe_start(settings, run, data, weights, job.stop))
     try:
         with naming_the_dead((loaders.train, loaders.val)):
             best = train_epochs(run, job) or evaluate_best(run, job)
     except KeyboardInterrupt:
         draw_results(work_dir.path)
         raise
+    if not is_first:
+        metrics = best.metrics.to_json()
+        return TrainResult(best.metrics.mask.map50_95, work_dir.best, work_dir.path, metrics)
     full = evaluate_predictions(
         data.ground_truth, best.predictions, best.metrics.names, settings.config.imgsz
     )
     metrics = write_report(
-        work_dir.path, full, data.ground_truth, data.val, num_sheet_images=settings.batch
+        work_dir.path, full, data.ground_truth, data.val, num_sheet_images=val_batch(settings)
     )
     write_run_page(work_dir.path, settings.config, full, data.train, data.val, fabric.device)
     tell.on_train_end(
@@ -161,3 +196,14 @@ def _fit(
         )
     )
     return TrainResult(best.metrics.mask.map50_95, work_dir.best, work_dir.path, metrics)
+
+
+def _other_ranks(run: Run, resumed: Resumed) -> str:
+    """A note on a run that goes on with another number of processes."""
+    before = len(rng_of_ranks(resumed.checkpoint["training"]))
+    if before == run.fabric.world_size:
+        return ""
+    return (
+        f", with {run.fabric.world_size} processes after {before}: the images and their order "
+        "stay the same, the last digits do not"
+    )

@@ -76,7 +76,8 @@ class Guard:
             return
         self.num_saved += 1
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"epoch{run.epoch + 1}_batch{run.step}"
+        rank = f"_rank{run.fabric.global_rank}" if run.fabric.world_size > 1 else ""
+        path = self.folder / f"epoch{run.epoch + 1}_batch{run.step}{rank}"
         targets = batch.targets
         torch.save(
             {

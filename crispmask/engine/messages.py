@@ -42,8 +42,14 @@ def start_rows(event: TrainStart) -> dict[str, str]:
 
 
 def describe_devices(settings: Settings, run: Run) -> str:
-    """Device and arithmetic of a run in words."""
-    return f"{describe_device(run.fabric.device)}, precision {settings.config.precision}"
+    """Devices and arithmetic of a run in words."""
+    parts = (
+        describe_device(run.fabric.device),
+        settings.ranks.describe(),
+        "batch norms synchronised" if settings.sync_bn else "",
+        f"precision {settings.config.precision}",
+    )
+    return ", ".join(filter(None, parts))
 
 
 def _backbone(config: TrainConfig) -> str:

@@ -82,13 +82,24 @@ class Loaders:
         self.train.set_epoch(epoch, closed)
 
 
-def read_data(settings: Settings, spec: DatasetSpec, console: Console) -> Data:
+VAL_BATCH = 16
+"""Most images of a batch of validation. It does not depend on the number of processes, so that
+padding and results do not either; beside many GPUs `--batch` may be more than one can take."""
+
+
+def val_batch(settings: Settings) -> int:
+    """Images of a batch of validation."""
+    return min(settings.batch, VAL_BATCH)
+
+
+def read_data(settings: Settings, spec: DatasetSpec, console: Console, writes: bool = True) -> Data:
     """Reads the dataset and writes its annotations and labels.png into the work dir.
 
     Args:
         settings: of the run.
         spec: the dataset.
         console: where progress is shown.
+        writes: whether files are written, and ground truth is needed.
 
     Raises:
         DatasetError: it cannot be read, or has nothing to train with.
@@ -99,7 +110,8 @@ def read_data(settings: Settings, spec: DatasetSpec, console: Console) -> Data:
 
     def leave_out(path: str, problem: str) -> None:
         unreadable.append(path)
-        log.warning("%s; it is left out", problem)
+        if writes:  # each process finds the same
+            log.warning("%s; it is left out", problem)
 
     for split, paths in (("train", spec.train), ("val", spec.val)):
         with show_bar(console, f"reading {split}", len(paths)) as bar:
@@ -112,19 +124,22 @@ def read_data(settings: Settings, spec: DatasetSpec, console: Console) -> Data:
             raise DatasetError(f"{spec.file}: no images in {split}; check its path")
     if train.num_instances() == 0:
         raise DatasetError(f"{spec.file}: no training image has an instance; check the labels")
-    work_dir.path.mkdir(parents=True, exist_ok=True)
-    splits = {"train": train, "val": val}
-    if config.skip_conversion:
-        reuse_annotations(work_dir, splits, spec.names)
-    else:
-        write_annotations(work_dir.annotations, splits, spec.names)
-    plot_labels(train, spec.names, work_dir.path / "labels.png")
+    ground_truth: dict[str, Any] = {"images": [], "annotations": []}
+    if writes:
+        work_dir.path.mkdir(parents=True, exist_ok=True)
+        splits = {"train": train, "val": val}
+        if config.skip_conversion:
+            reuse_annotations(work_dir, splits, spec.names)
+        else:
+            write_annotations(work_dir.annotations, splits, spec.names)
+        plot_labels(train, spec.names, work_dir.path / "labels.png")
+        ground_truth = load_annotations(work_dir.annotations, "val")
     mode, imgsz = config.cache, config.imgsz
     return Data(
         spec,
         train,
         val,
-        load_annotations(work_dir.annotations, "val"),
+        ground_truth,
         cache_images(mode, "train", train, imgsz, True, console),
         cache_images(mode, "val", val, imgsz, False, console),
         tuple(unreadable),
@@ -196,7 +211,7 @@ def make_loaders(
         data.train_pixels,
         config.strict,
     )
-    workers = usable_workers(config.workers)
+    workers = usable_workers(config.workers, settings.ranks.per_node)
     pin_memory = fabric.device.type == "cuda"
     loaders = Loaders(
         train_loader(
@@ -213,10 +228,12 @@ def make_loaders(
         ),
         val_loader(
             ValDataset(data.val, config.imgsz, data.val_pixels, config.strict),
-            settings.batch,
+            val_batch(settings),
             workers,
             config.mask_stride,
             pad_value,
+            rank=fabric.global_rank,
+            world_size=fabric.world_size,
             pin_memory=pin_memory,
         ),
     )

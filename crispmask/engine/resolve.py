@@ -16,6 +16,7 @@ from crispmask.engine.class_weights import check_class_weights
 from crispmask.engine.device import Precision, resolve_device, resolve_precision
 from crispmask.engine.learning_rate import choose_rate
 from crispmask.engine.optim import OptimizerName
+from crispmask.engine.ranks import Ranks, rank_batch, resolve_ranks
 from crispmask.engine.workdir import WorkDir
 from crispmask.errors import ConfigError
 from crispmask.models.solov2.config import grids_for
@@ -46,6 +47,8 @@ class Settings:
         close_mosaic: last epochs without mosaic and mixup.
         device: cpu, mps, cuda or a GPU number.
         precision: arithmetic of the forward pass.
+        ranks: the processes that train together.
+        sync_bn: whether batch norms see the images of all of them.
     """
 
     config: TrainConfig
@@ -60,6 +63,8 @@ class Settings:
     close_mosaic: int
     device: str
     precision: Precision
+    ranks: Ranks
+    sync_bn: bool
 
 
 def resolve(
@@ -76,7 +81,7 @@ def resolve(
 
     Raises:
         ConfigError: weights for another number of classes, no such model, backbone or device,
-            or a precision the device has not.
+            a precision the device has not, or processes that cannot be.
     """
     check_class_weights(config, num_classes)
     architecture = config.architecture
@@ -96,6 +101,16 @@ def resolve(
     norm_eval = keep if config.norm_eval == "auto" else config.norm_eval
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
+    ranks = resolve_ranks(config, device)
+    if config.batch == "auto":  # a batch of the table may be smaller than the number of GPUs
+        batch = -(-batch // ranks.world_size) * ranks.world_size
+    rank_batch(batch, ranks.world_size)
+    if num_images < ranks.world_size:
+        raise ConfigError(f"{data}: {num_images} training images for {ranks.world_size} processes")
+    several_gpus = ranks.kind == "cuda" and ranks.world_size > 1
+    if config.sync_bn is True and ranks.kind != "cuda":
+        raise ConfigError(f"--sync-bn true needs CUDA GPUs, not {ranks.kind}: leave it out")
+    sync_bn = several_gpus and config.sync_bn is not False
     grids = config.grids
     if architecture == "solov2" and grids == "auto":
         grids = ",".join(map(str, grids_for(config.imgsz)))
@@ -121,6 +136,9 @@ def resolve(
         grids=grids,
         work_dir=str(work_dir.path),
         device=device,
+        processes=ranks.per_node,
+        num_nodes=ranks.nodes,
+        sync_bn=sync_bn,
         precision=precision,
         list_models=False,
         resume="",
@@ -138,6 +156,8 @@ def resolve(
         close_mosaic,
         device,
         precision,
+        ranks,
+        sync_bn,
     )
 
 

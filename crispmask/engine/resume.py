@@ -7,6 +7,7 @@ from typing import Any
 
 from crispmask.config import TrainConfig
 from crispmask.engine.checkpoint import find_last, load_checkpoint
+from crispmask.engine.ranks import started_by_others
 from crispmask.engine.resolve import from_plain
 from crispmask.engine.workdir import WorkDir
 from crispmask.errors import ConfigError, WeightsError
@@ -17,7 +18,7 @@ class Resumed:
     """An interrupted run.
 
     Attributes:
-        config: of that run, with the data and the device of this call if it names some.
+        config: of that run, with the data and the devices of this call if it names some.
         work_dir: its folder.
         checkpoint: its last.pt.
     """
@@ -54,7 +55,7 @@ def read_resumed(config: TrainConfig) -> Resumed:
         config=replace(
             saved,
             data=config.data or saved.data,
-            device=saved.device if config.device == "auto" else config.device,
+            **_devices(saved, config),
             skip_conversion=False,
             quiet=config.quiet,
             json_lines=config.json_lines,
@@ -62,3 +63,15 @@ def read_resumed(config: TrainConfig) -> Resumed:
         work_dir=WorkDir(folder),
         checkpoint=checkpoint,
     )
+
+
+def _devices(saved: TrainConfig, given: TrainConfig) -> dict[str, Any]:
+    """The devices of the interrupted run, or those of this call if it names some."""
+    names = ("device", "processes", "num_nodes")
+    source = saved if given.device == "auto" and given.processes == "auto" else given
+    devices = {name: getattr(source, name) for name in names}
+    if given.num_nodes != 1 or started_by_others():
+        devices |= {"processes": given.processes, "num_nodes": given.num_nodes}
+    if devices["device"] == "auto":
+        devices["device"] = saved.device.split(",")[0]
+    return devices

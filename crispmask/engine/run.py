@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule
+from timm.layers.norm_act import convert_sync_batchnorm
 from torch.optim import Optimizer
 
 from crispmask.engine.ema import Ema
 from crispmask.engine.optim import build_optimizer
 from crispmask.engine.resolve import Settings
-from crispmask.engine.rng import get_rng_state, set_rng_state
+from crispmask.engine.rng import set_rng_state
 from crispmask.engine.schedule import Schedule, bias_start, schedule_of
 from crispmask.models.interface import Network
 
@@ -101,6 +102,8 @@ def start_run(
     )
     ema = Ema(network, config.ema_decay, config.ema_tau)
     fabric.to_device(ema.network)
+    if settings.sync_bn:
+        convert_sync_batchnorm(network)  # of timm: torch's own would drop activations inside norms
     model, wrapped = fabric.setup(network.train(), optimizer)
     plan = partial(schedule_of, config, settings.lr, steps_per_epoch=steps_per_epoch)
     return Run(
@@ -118,8 +121,13 @@ def start_run(
     )
 
 
-def training_state(run: Run) -> dict[str, Any]:
-    """What a checkpoint needs, beside the averaged weights, to continue as if never stopped."""
+def training_state(run: Run, rngs: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a checkpoint needs, beside the averaged weights, to continue as if never stopped.
+
+    Args:
+        run: after an epoch.
+        rngs: the random states of all processes, see `rng.get_rng_state`.
+    """
     return {
         "weights": run.network.state_dict(),
         "optimizer": run.optimizer.state_dict(),
@@ -133,7 +141,7 @@ def training_state(run: Run) -> dict[str, Any]:
         "best_epoch": run.best_epoch,
         "rate_factor": run.rate_factor,
         "setbacks": run.setbacks,
-        "rng": get_rng_state(),
+        "rng": rngs,
     }
 
 
@@ -151,4 +159,11 @@ def restore_run(run: Run, checkpoint: dict[str, Any]) -> None:
     run.best_map, run.best_epoch = state["best_map"], state["best_epoch"]
     run.rate_factor, run.setbacks = state["rate_factor"], state["setbacks"]
     run.gathered = 0
-    set_rng_state(state["rng"])
+    states = rng_of_ranks(state)
+    set_rng_state(states[run.fabric.global_rank % len(states)])
+
+
+def rng_of_ranks(state: dict[str, Any]) -> list[dict[str, Any]]:
+    """The random states in the training state of a last.pt, one for each process."""
+    found = state["rng"]
+    return found if isinstance(found, list) else [found]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from crispmask.engine.optim import set_lr
 from crispmask.engine.run import Run
+from crispmask.engine.together import mean_over_ranks
 from crispmask.types import Batch
 
 
@@ -25,8 +26,8 @@ class StepLog:
         lr: learning rate.
         grad_norm: norm of the gathered gradients before clipping; None while more batches are
             gathered before the weights change.
-        num_images: images of the batch.
-        num_instances: instances of the batch.
+        num_images: images of the batch, over all processes.
+        num_instances: instances of the batch, over all processes.
     """
 
     losses: dict[str, float]
@@ -90,7 +91,7 @@ def train_step(run: Run, batch: Batch, is_last: bool = False) -> StepLog:
         run.fabric.backward(total)
 
     norm = _clip(run) if updates else None
-    log = _read_back(losses, total, norm, lr, batch)
+    log = _read_back(run, losses, total, norm, lr, batch)
     if updates:
         if log.is_finite or run.scales_loss:  # a scaler skips by itself, and has to be told
             run.optimizer.step()
@@ -185,15 +186,22 @@ def _mark_last(batches: Iterable[Batch]) -> Iterator[tuple[Batch, bool]]:
 
 
 def _read_back(
-    losses: dict[str, Tensor], total: Tensor, norm: Tensor | None, lr: float, batch: Batch
+    run: Run,
+    losses: dict[str, Tensor],
+    total: Tensor,
+    norm: Tensor | None,
+    lr: float,
+    batch: Batch,
 ) -> StepLog:
-    """Moves the numbers of a step to the CPU in one transfer."""
-    numbers = [*losses.values(), total, *([] if norm is None else [norm])]
-    values = torch.stack(numbers).detach().tolist()
+    """The numbers of a step over all processes, moved to the CPU in one transfer."""
+    numbers = torch.stack([*losses.values(), total, *([] if norm is None else [norm])]).detach()
+    counts = numbers.new_tensor([len(batch.images), sum(batch.targets.counts)])
+    # Means, also of the norm, which is the same everywhere: all processes decide alike.
+    *values, images, instances = mean_over_ranks(torch.cat([numbers, counts])).tolist()
     return StepLog(
         losses=dict(zip([*losses, "total"], values, strict=False)),
         lr=lr,
         grad_norm=None if norm is None else values[-1],
-        num_images=len(batch.images),
-        num_instances=sum(batch.targets.counts),
+        num_images=round(images * run.fabric.world_size),
+        num_instances=round(instances * run.fabric.world_size),
     )

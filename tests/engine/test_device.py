@@ -11,6 +11,7 @@ from crispmask.engine.device import (
     resolve_precision,
     usable_workers,
 )
+from crispmask.engine.ranks import Ranks
 from crispmask.errors import ConfigError
 
 
@@ -52,14 +53,18 @@ def test_what_is_no_device(device: str) -> None:
         resolve_device(device)
 
 
-def test_several_gpus_are_refused_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
-    _pretend(monkeypatch, 2)
-    with pytest.raises(ConfigError, match="on one GPU"):
-        resolve_device("0,1")
+def test_several_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    _pretend(monkeypatch, 3)
+    assert resolve_device("0,2") == "0,2"
+    assert resolve_device("cuda:1,0") == "1,0"
+    with pytest.raises(ConfigError, match="GPUs 0 to 2"):
+        resolve_device("1,3")
+    with pytest.raises(ConfigError, match="name each once"):
+        resolve_device("1,1")
 
 
 def test_fabric_on_the_cpu() -> None:
-    fabric = make_fabric("cpu", "32")
+    fabric = make_fabric(Ranks("cpu"), "32")
     assert fabric.device.type == "cpu"
     assert "cpu" in describe_device(fabric.device)
     assert peak_memory_mb(fabric.device) > 10
@@ -69,6 +74,7 @@ def test_workers_are_no_more_than_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("os.sched_getaffinity", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     assert [usable_workers(n) for n in (0, 1, 4)] == [0, 1, 2]
+    assert [usable_workers(4, per_node) for per_node in (1, 2, 3)] == [2, 1, 1]
     monkeypatch.setattr("os.cpu_count", lambda: None)
     assert usable_workers(4) == 1
     monkeypatch.undo()

@@ -21,7 +21,7 @@ def _run(**changes: Any) -> Run:
     torch.manual_seed(0)
     config = TrainConfig(device="cpu", lr=0.05, epochs=20, warmup_epochs=0, **changes)
     settings = resolve(config, WorkDir(Path("x")), Path("data.yaml"), 1, 8)
-    return start_run(ToyNetwork(), settings, make_fabric("cpu", settings.precision), 4)
+    return start_run(ToyNetwork(), settings, make_fabric(settings.ranks, settings.precision), 4)
 
 
 def test_a_step_equals_the_same_written_out() -> None:
