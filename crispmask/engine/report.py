@@ -17,6 +17,7 @@ from crispmask.engine.evaluate import Evaluation, Prediction
 from crispmask.engine.plots import (
     batch_sheet,
     plot_confusion,
+    plot_f1_curve,
     plot_pr_curve,
     plot_results,
     predictions_sheet,
@@ -61,6 +62,7 @@ def write_report(
     metrics = evaluation.metrics.to_json()
     write_json_atomic(folder / "predictions.json", evaluation.predictions)
     plot_pr_curve(evaluation.metrics, folder / "mask_pr_curve.png")
+    plot_f1_curve(evaluation.metrics, folder / "mask_f1_curve.png")
     matrix = confusion_matrix(evaluation.comparison)
     plot_confusion(matrix, names, folder / "confusion_matrix.png")
     draw_predictions(

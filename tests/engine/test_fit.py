@@ -43,7 +43,13 @@ def config_with_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tra
 def config(config_with_pictures: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
     """The same without drawing, which takes longer than training."""
     monkeypatch.setattr("crispmask.engine.prepare.plot_labels", lambda *_: None)
-    for name in ("plot_results", "plot_pr_curve", "plot_confusion", "predictions_sheet"):
+    for name in (
+        "plot_results",
+        "plot_pr_curve",
+        "plot_f1_curve",
+        "plot_confusion",
+        "predictions_sheet",
+    ):
         monkeypatch.setattr(f"crispmask.engine.report.{name}", lambda *_: None)
     monkeypatch.setattr("crispmask.engine.fit.write_run_page", lambda *_: None)
     return config_with_pictures
@@ -100,6 +106,7 @@ def test_leaves_a_run_folder(config_with_pictures: TrainConfig, tmp_path: Path) 
         "val_batch0_labels.jpg",
         "val_batch0_pred.jpg",
         "mask_pr_curve.png",
+        "mask_f1_curve.png",
         "confusion_matrix.png",
         "report.html",
     ):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -14,6 +14,7 @@ from crispmask.draw import class_colour
 from crispmask.engine.plots import (
     batch_sheet,
     plot_confusion,
+    plot_f1_curve,
     plot_labels,
     plot_pr_curve,
     plot_results,
@@ -155,6 +156,25 @@ def metrics(num_classes: int, undefined: bool = False) -> CocoMetrics:
 @pytest.mark.parametrize(("num_classes", "undefined"), [(3, False), (80, False), (3, True)])
 def test_pr_curve(tmp_path: Path, num_classes: int, undefined: bool) -> None:
     plot_pr_curve(metrics(num_classes, undefined), tmp_path / "curve.png")
+    assert_picture(tmp_path / "curve.png")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("num_classes", [1, 3, 80])
+@pytest.mark.parametrize("found", [0, 1, 500])
+def test_f1_curve(tmp_path: Path, num_classes: int, found: int) -> None:
+    rng = np.random.default_rng(0)
+    scores = np.sort(rng.random(found))[::-1]
+    judged = Judged(
+        rng.integers(0, num_classes, found),
+        scores,
+        rng.random(found) < scores,
+        np.arange(num_classes) * 5,
+    )
+    measured = replace(
+        metrics(num_classes), confidence=confidence_curves(judged), calibration=calibrate(judged)
+    )
+    plot_f1_curve(measured, tmp_path / "curve.png")
     assert_picture(tmp_path / "curve.png")
 
 

@@ -25,7 +25,6 @@ class Contents:
         comparison: of them with the annotations of the split.
         measured: its name, a key of `splits`.
         splits: the splits whose labels are counted.
-        conf: confidence from which predictions are shown first.
         results: results.csv of the run, None for a validation.
         command: the words that do the same again.
         config: settings as YAML, empty if there are none beyond the command.
@@ -39,7 +38,6 @@ class Contents:
     comparison: Comparison
     measured: str
     splits: Mapping[str, DatasetIndex]
-    conf: float = DecodeConfig.conf
     results: Path | None = None
     command: str = ""
     config: str = ""
@@ -49,6 +47,12 @@ class Contents:
     def names(self) -> tuple[str, ...]:
         """Class names by label."""
         return self.metrics.names
+
+    @property
+    def conf(self) -> float:
+        """Confidence from which predictions are shown first: that of the best F1."""
+        best = self.metrics.confidence.best
+        return best.confidence if best.f1 > 0 else DecodeConfig.conf
 
     @property
     def index(self) -> DatasetIndex:

@@ -13,6 +13,7 @@ from crispmask.engine.page.charts import Line, density, histogram, line_chart
 from crispmask.engine.page.contents import Contents
 from crispmask.engine.plots.labels import normalised_boxes
 from crispmask.engine.plots.results import read_results
+from crispmask.metrics.confidence import THRESHOLDS
 
 _MOST_LINES = 8
 """Classes up to which each has a named curve."""
@@ -58,24 +59,45 @@ def training(contents: Contents) -> str:
 
 
 def thresholds(contents: Contents) -> str:
-    """Precision over recall."""
-    curves = contents.metrics.curves
+    """Precision over recall, what a confidence does, and whether scores mean what they say."""
+    curves, confidence = contents.metrics.curves, contents.metrics.confidence
     charts = []
     for level, precision in (("0.50", curves.precision50), ("0.75", curves.precision75)):
-        charts.append(
-            line_chart(
-                f"Precision over recall, mask IoU {level}",
-                class_lines(precision, curves.recall, contents.names),
-                "recall",
-                x_range=(0, 1),
-                y_range=(0, 1),
-            )
-        )
-    return _section("curves", "Curves", charts)
+        lines = class_lines(precision, curves.recall, contents.names)
+        charts.append(_unit_chart(f"Precision over recall, mask IoU {level}", lines, "recall"))
+    best = confidence.best
+    note = f"best {best.f1:.2f} at {best.confidence:.2f}" if best.f1 > 0 else ""
+    f1 = np.where(confidence.defined[:, None], confidence.f1, -1.0)
+    lines = class_lines(f1, THRESHOLDS, contents.names, areas=False)
+    charts.append(_unit_chart("F1 over confidence, mask IoU 0.50", lines, "confidence", note))
+    known = confidence.defined
+    lines = [
+        Line(name, THRESHOLDS, values[known].mean(axis=0))
+        for name, values in (("precision", confidence.precision), ("recall", confidence.recall))
+        if known.any()
+    ]
+    charts.append(_unit_chart("Precision and recall over confidence", lines, "confidence"))
+    return _section("curves", "Curves", [*charts, _calibration(contents)])
+
+
+def _calibration(contents: Contents) -> str:
+    calibration = contents.metrics.calibration
+    full = calibration.count > 0
+    ends = np.array([0.0, 1.0])
+    lines = [
+        Line("as it should be", ends, ends, "var(--soft)", "thin"),
+        Line("share that is right", calibration.expected[full], calibration.observed[full]),
+    ]
+    note = f"expected calibration error {calibration.error:.3f}"
+    return _unit_chart("Calibration of the scores", lines if full.any() else [], "score", note)
+
+
+def _unit_chart(title: str, lines: Sequence[Line], x_label: str, note: str = "") -> str:
+    return line_chart(title, lines, x_label, note, x_range=(0, 1), y_range=(0, 1))
 
 
 def class_lines(
-    values: NDArray[np.float64], x: NDArray[np.float64], names: Sequence[str]
+    values: NDArray[np.float64], x: NDArray[np.float64], names: Sequence[str], areas: bool = True
 ) -> list[Line]:
     """A line of each class and their mean.
 
@@ -83,19 +105,24 @@ def class_lines(
         values: (K, R), rows of -1 for classes without instances.
         x: (R,).
         names: class names by label.
+        areas: whether the area under each is told.
     """
     known = [label for label in range(len(names)) if len(x) and values[label, 0] > -1]
     if not known:
         return []
     few = len(known) <= _MOST_LINES
     mean = values[known].mean(axis=0)
-    whole = f"all classes {mean.mean():.3f}" if few else f"mean of {len(known)} classes"
+    whole = f"all classes{_area(mean, areas)}" if few else f"mean of {len(known)} classes"
     lines = []
     for label in known:
         colour = "rgb({}, {}, {})".format(*class_colour(label)) if few else "var(--soft)"
-        name = f"{names[label]} {values[label].mean():.3f}" if few else ""
+        name = f"{names[label]}{_area(values[label], areas)}" if few else ""
         lines.append(Line(name, x, values[label], colour, "thin" if few else "quiet"))
     return [*lines, Line(whole, x, mean, "var(--text)", "strong")]
+
+
+def _area(values: NDArray[np.float64], told: bool) -> str:
+    return f" {values.mean():.3f}" if told else ""
 
 
 def labels(contents: Contents) -> str:

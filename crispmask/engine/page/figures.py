@@ -42,28 +42,34 @@ def headline(contents: Contents, mask: Intervals, box: Intervals) -> str:
     ]
     return (
         '<section class="card" id="figures"><h2>Figures</h2>'
-        f'<div class="cards">{"".join(_card(*card) for card in cards)}</div>'
+        f'<div class="cards">{"".join(_card(*card) for card in cards)}{_best(contents)}</div>'
         f'<p class="soft">Bars and ranges: 95 % of {mask.num_samples} bootstrap resamples of the '
         f"{len(contents.index):,} images.</p><details><summary>all figures</summary>"
-        f'<div class="scroll">{_all_figures(contents.metrics.to_json())}</div></details></section>'
+        f"{_all_figures(contents.metrics.to_json())}</details></section>"
     )
 
 
 def _all_figures(values: Mapping[str, Any]) -> str:
-    """Every number of metrics.json: those of several kinds of overlap side by side."""
+    """Every number of metrics.json; those of several kinds of overlap stand side by side."""
     numbers = {key: value for key, value in values.items() if isinstance(value, (int, float))}
-    paired = {key: key.partition("/")[::2] for key in numbers if "/" in key}
-    kinds = list(dict.fromkeys(kind for kind, _ in paired.values()))
-    names = list(dict.fromkeys(name for _, name in paired.values()))
-    rows = ["".join(f"<td>{escape(kind)}</td>" for kind in kinds)]
-    rows = [f'<tr class="head"><th></th>{rows[0]}</tr>']
+    kinds = [key.partition("/")[0] for key in numbers if key.endswith("/mAP50-95")]
+    rest = [key for key in numbers if key.partition("/")[0] not in kinds]
+    names = dict.fromkeys(key.partition("/")[2] for key in numbers if key not in rest)
+    heads = "".join(f"<td>{escape(kind)}</td>" for kind in kinds)
+    rows = [f'<tr class="head"><th></th>{heads}</tr>']
     for name in names:
         cells = (numbers.get(f"{kind}/{name}") for kind in kinds)
         told = "".join(f"<td>{'' if cell is None else number(cell)}</td>" for cell in cells)
         rows.append(f"<tr><th>{escape(name.replace('_', ' '))}</th>{told}</tr>")
-    alone = (key for key in numbers if key not in paired)
-    rows += [f"<tr><th>{escape(key)}</th><td>{number(numbers[key])}</td></tr>" for key in alone]
-    return f"<table>{''.join(rows)}</table>"
+    others = "".join(
+        f"<tr><th>{escape(key.replace('/', ' ').replace('_', ' '))}</th>"
+        f"<td>{number(numbers[key])}</td></tr>"
+        for key in rest
+    )
+    return (
+        f'<div class="columns"><div class="scroll"><table>{"".join(rows)}</table></div>'
+        f"<div><table>{others}</table></div></div>"
+    )
 
 
 def _card(name: str, interval: Interval, style: str) -> str:
@@ -78,6 +84,16 @@ def _card(name: str, interval: Interval, style: str) -> str:
     return (
         f'<div class="figure {style}"><span>{escape(name)}</span>'
         f"<strong>{number(interval.value)}</strong>{bar}<small>{told}</small></div>"
+    )
+
+
+def _best(contents: Contents) -> str:
+    best = contents.metrics.confidence.best
+    told = f"at confidence {best.confidence:.2f}" if best.f1 > 0 else "nothing is right"
+    return (
+        '<div class="figure"><span>best F1</span>'
+        f"<strong>{number(best.f1)}</strong><small>{told}<br>precision {best.precision:.2f}, "
+        f"recall {best.recall:.2f}</small></div>"
     )
 
 

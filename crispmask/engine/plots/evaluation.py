@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from crispmask.engine.plots.style import (
     ACCENT,
+    ASIDE,
     GREY,
     INK,
     line_colours,
@@ -19,6 +20,7 @@ from crispmask.engine.plots.style import (
     shorten_name,
 )
 from crispmask.metrics.coco import CocoMetrics
+from crispmask.metrics.confidence import THRESHOLDS, Calibration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,6 +41,39 @@ def plot_pr_curve(metrics: CocoMetrics, out_png: str | Path) -> None:
         _draw_curves(right, "IoU 0.75", curves.precision75, curves.recall, metrics.names)
 
 
+def plot_f1_curve(metrics: CocoMetrics, out_png: str | Path) -> None:
+    """Draws F1 over the confidence, per class and on average, and the calibration of scores."""
+    confidence = metrics.confidence
+    f1 = np.where(confidence.defined[:, None], confidence.f1, -1.0)
+    best = confidence.best
+    with new_figure(12.5, 5.2, out_png) as figure:
+        left, right = figure.subplots(1, 2)
+        left.set_title("F1 over confidence, mask IoU 0.50")
+        left.set(xlabel="confidence", ylabel="F1", xlim=(0, 1), ylim=(0, 1.02))
+        peaks = f1.max(axis=1, initial=-1)
+        note = f"best {best.f1:.2f}\nat confidence {best.confidence:.2f}" if best.f1 > 0 else ""
+        _draw_classes(left, THRESHOLDS, f1, peaks, best.f1, metrics.names, "best F1", note)
+        if best.f1 > 0:
+            left.axvline(best.confidence, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+        _draw_calibration(right, metrics.calibration)
+
+
+def _draw_calibration(axes: Axes, calibration: Calibration) -> None:
+    """Share of right predictions over their score; the area of a point grows with their number."""
+    axes.set_title("Calibration")
+    axes.set(xlabel="score", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
+    full = calibration.count > 0
+    if not full.any():
+        say(axes, "no predictions")
+        return
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+    expected, observed = calibration.expected[full], calibration.observed[full]
+    share = calibration.count[full] / calibration.count.max()
+    axes.plot(expected, observed, color=ACCENT)
+    axes.scatter(expected, observed, s=12 + 110 * share, color=ACCENT, linewidths=0, zorder=3)
+    axes.set_title(f"expected error {calibration.error:.3f}", loc="right", **ASIDE)
+
+
 def _draw_curves(
     axes: Axes,
     title: str,
@@ -49,31 +84,52 @@ def _draw_curves(
 ) -> None:
     axes.set_title(f"Precision over recall, mask {title}")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    defined = [label for label in range(len(names)) if precision[label, 0] > -1]
+    areas = np.where(precision[:, :1].max(axis=1, initial=-1) > -1, precision.mean(axis=1), -1)
+    whole = float(areas[areas > -1].mean()) if (areas > -1).any() else 0.0
+    _draw_classes(axes, recall, precision, areas, whole, names, "AP", note)
+
+
+def _draw_classes(
+    axes: Axes,
+    x: NDArray[np.float64],
+    values: NDArray[np.float64],
+    figures: NDArray[np.float64],
+    whole: float,
+    names: Sequence[str],
+    title: str,
+    note: str,
+) -> None:
+    """A line for each class and their mean, with a legend beside the axes.
+
+    Args:
+        axes: to draw on.
+        x: (R,).
+        values: (K, R), rows of -1 for classes without instances.
+        figures: (K,) told of each class in the legend.
+        whole: told of their mean.
+        names: class names by label.
+        title: what the figures are.
+        note: last words of the legend.
+    """
+    defined = [label for label in range(len(names)) if values[label, 0] > -1]
     if not defined:
         say(axes, "no instances")
         return
     # Of many classes the weakest ones get a colour and a name: they are worth a look.
-    weakest = sorted(defined, key=lambda label: float(precision[label].mean()))[:_WEAKEST]
+    weakest = sorted(defined, key=lambda label: float(figures[label]))[:_WEAKEST]
     few = len(defined) <= _MOST_LINES
     named = defined if few else weakest
     for label in set(defined) - set(named):
-        axes.plot(recall, precision[label], color=GREY, linewidth=0.5, alpha=0.45)
+        axes.plot(x, values[label], color=GREY, linewidth=0.5, alpha=0.45)
     for label, colour in zip(named, line_colours(named), strict=True):
-        text = f"{shorten_name(names[label])}  {precision[label].mean():.3f}"
-        axes.plot(
-            recall,
-            precision[label],
-            color=colour,
-            linewidth=1.4,
-            label=text,
-        )
-    mean = precision[defined].mean(axis=0)
+        text = f"{shorten_name(names[label])}  {figures[label]:.3f}"
+        axes.plot(x, values[label], color=colour, linewidth=1.4, label=text)
     text = "all classes" if few else f"mean of {len(defined)} classes"
-    axes.plot(recall, mean, color=INK, linewidth=2.6, label=f"{text}  {mean.mean():.3f}")
+    text = f"{text}  {whole:.3f}"
+    axes.plot(x, values[defined].mean(axis=0), color=INK, linewidth=2.6, label=text)
     if note:
         axes.plot([], [], " ", label=note)  # a line of the legend without a sign
-    title = "AP" if few else f"AP, {_WEAKEST} weakest classes"
+    title = title if few else f"{title}, {_WEAKEST} weakest classes"
     axes.legend(title=title, loc="upper left", bbox_to_anchor=(1.0, 1.0), alignment="left")
 
 
@@ -90,7 +146,7 @@ def plot_confusion(matrix: NDArray[np.integer], names: Sequence[str], out_png: s
 
     size = len(names) + 1
     fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    side = min(max(4.2, 1.6 + 0.62 * size), 9.0)
+    side = min(max(4.2, 1.6 + 0.8 * size), 9.0)
     if size > 30:
         side = 12.5
     texts = [shorten_name(name, 20) for name in names]
@@ -107,7 +163,8 @@ def plot_confusion(matrix: NDArray[np.integer], names: Sequence[str], out_png: s
             axes.set_xticks([])
             axes.set_yticks([])
         else:
-            turned = size > 4 or max(map(len, texts), default=0) > 9
+            cell = (side - 1.6) / size  # inches; a letter takes about 0.075
+            turned = max(map(len, [*texts, "background"])) * 0.075 > cell
             axes.set_xticks(
                 range(size),
                 [*texts, "background"],

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from crispmask.engine.plots.style import ACCENT, GREY, line_colours, new_figure, say, shorten_name
+from crispmask.engine.plots.style import (
+    ACCENT,
+    ASIDE,
+    GREY,
+    line_colours,
+    new_figure,
+    say,
+    shorten_name,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -146,10 +154,13 @@ def _draw_map(axes: Axes, title: str, xy: NDArray[np.float64], labels: NDArray[n
 
 
 def _draw_lengths(axes: Axes, boxes: NDArray[np.float64]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_title("Relative size")
     axes.set(xlabel=r"$\sqrt{\mathrm{box\ area}\ /\ \mathrm{image\ area}}$", ylabel="instances")
     sides = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
     axes.hist(sides, bins=list(np.linspace(0, 1, 41)), color=ACCENT)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlim(0, 1)
     if not len(sides):
         say(axes, "no instances")
@@ -158,7 +169,7 @@ def _draw_lengths(axes: Axes, boxes: NDArray[np.float64]) -> None:
 def _draw_per_image(axes: Axes, per_image: NDArray[np.int64]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_title(f"Instances per image ({len(per_image):,} images)")
+    axes.set_title("Instances per image")
     axes.set(xlabel="instances", ylabel="images")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -169,5 +180,5 @@ def _draw_per_image(axes: Axes, per_image: NDArray[np.int64]) -> None:
     edges = np.arange(0, per_image.max() + step + 1, step) - 0.5
     axes.hist(per_image, bins=list(edges), color=ACCENT, rwidth=0.85)
     empty = int((per_image == 0).sum())
-    if empty:
-        axes.set_title(f"{empty:,} without", loc="right", fontsize=8.5, weight="normal")
+    without = f", {empty:,} without" if empty else ""
+    axes.set_title(f"{len(per_image):,} images{without}", loc="right", **ASIDE)

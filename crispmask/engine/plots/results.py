@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from crispmask.engine.plots.style import INK, SERIES, new_figure, say
+from crispmask.engine.plots.style import ASIDE, INK, SERIES, new_figure, say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,9 +51,7 @@ def plot_results(csv_path: str | Path, out_png: str | Path) -> None:
         _draw_lines(panels[5], "Seconds per epoch", columns, named)
         if (memory := columns.get("memory_mb")) is not None and (memory > 0).any():
             peak = np.nanmax(memory) / 1024
-            panels[5].set_title(
-                f"peak memory {peak:.1f} GiB", loc="right", fontsize=8.5, weight="normal"
-            )
+            panels[5].set_title(f"peak memory {peak:.1f} GiB", loc="right", **ASIDE)
         for axes in panels:
             _set_epochs(axes, columns["epoch"])
 
@@ -135,4 +133,4 @@ def _mark_best(axes: Axes, columns: Columns, column: str) -> None:
         return
     best = int(np.nanargmax(values))
     text = f"best {values[best]:.3f}, epoch {columns['epoch'][best]:.0f}"
-    axes.set_title(text, loc="right", fontsize=8.5, weight="normal")
+    axes.set_title(text, loc="right", **ASIDE)

@@ -22,6 +22,9 @@ ACCENT = "#1f77c9"
 SERIES = ("#1f77c9", "#e8590c", "#2b9348", "#7c3aed", "#c2255c", "#5c6773")
 """Lines of one axes in turn, dark enough for a white page."""
 
+ASIDE: Any = {"fontsize": 8.5, "weight": "normal"}
+"""Text of a second title at the right, for `loc="right"`."""
+
 _STYLE: Any = {
     "font.size": 9,
     "font.family": "DejaVu Sans",
