@@ -45,10 +45,11 @@ ALLOWED = {
     "loading": BASE | {"models", "predict", "runtime"},
     "export": PICTURES | {"data", "models", "predict", "runtime"},
     "validate": PICTURES | {"data", "models", "metrics", "engine", "predict", "runtime", "loading"},
+    "compare": PICTURES | {"data", "models", "metrics", "engine", "predict", "loading", "validate"},
     "api": BASE | {"recipes", "augment", "engine"},
     "cli": PICTURES
     | {"recipes", "data", "doctor", "models", "metrics", "engine", "predict", "validate", "api"}
-    | {"export", "loading", "runtime", "sources", "inference", "neighbours", "push"},
+    | {"export", "loading", "runtime", "sources", "inference", "neighbours", "push", "compare"},
     "__init__": {"version", "types", "api", "models", "predict", "loading", "engine"},
     "__main__": {"cli"},
 }

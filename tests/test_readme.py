@@ -20,6 +20,7 @@ from crispmask.cli.predict import PredictConfig
 from crispmask.cli.push import PushConfig
 from crispmask.cli.sample import SampleConfig
 from crispmask.cli.val import ValConfig
+from crispmask.compare.config import CompareConfig
 from crispmask.config import AugmentConfig, TrainConfig
 from crispmask.export.config import ExportConfig
 from crispmask.models.table import list_models
@@ -32,6 +33,7 @@ CONFIGS = {
     "train": TrainConfig,
     "val": ValConfig,
     "predict": PredictConfig,
+    "compare": CompareConfig,
     "check": CheckConfig,
     "convert": ConvertConfig,
     "models": ModelsConfig,

@@ -20,6 +20,7 @@ COMMANDS = {
     "predict": "draw and save the instances found in images, URLs, videos or streams",
     "export": "write a graph that ends in final boxes, scores, labels and masks",
     "push": "put a trained model with a model card on the Hugging Face Hub",
+    "compare": "train several models with one recipe and score them with one evaluator",
     "check": "report every problem of a dataset, and write a repaired copy",
     "convert": "a YOLO-format dataset to COCO files, or back",
     "models": "the table of models",
@@ -100,6 +101,8 @@ def find_command(name: str) -> Command:
             from crispmask.cli.export import export as command
         case "push":
             from crispmask.cli.push import push as command
+        case "compare":
+            from crispmask.cli.compare import compare as command
         case "check":
             from crispmask.cli.check import check as command
         case "convert":

@@ -16,7 +16,7 @@ def train(argv: Sequence[str], prog: str) -> int:
     Only translates arguments: every default comes from `TrainConfig`, every check from the
     code that uses the value.
     """
-    config = parse(TrainConfig, [*_recipe_words(argv), *argv], prog)
+    config = parse(TrainConfig, [*recipe_words(argv), *argv], prog)
     if config.list_models:
         from crispmask.cli.models import print_models
 
@@ -37,7 +37,7 @@ def train(argv: Sequence[str], prog: str) -> int:
     return 0
 
 
-def _recipe_words(argv: Sequence[str]) -> list[str]:
+def recipe_words(argv: Sequence[str]) -> list[str]:
     """What the recipe of a command line sets, to stand before the words of the user."""
     if "--help" in argv or "-h" in argv:
         return []

@@ -1,0 +1,290 @@
+"""A comparison as one page that needs no other file and no network."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from crispmask.atomic import replacing
+from crispmask.compare.config import CompareConfig, Row
+from crispmask.compare.lines import draw_lines
+from crispmask.compare.score import Entry
+from crispmask.compare.table import cells, figures_shown
+from crispmask.compare.yolo import NO_COUNTERPART
+from crispmask.config import DecodeConfig
+from crispmask.data.images import read_image
+from crispmask.data.index import DatasetIndex
+from crispmask.draw import draw_instances
+from crispmask.engine.report import from_coco
+from crispmask.geometry.letterbox import fit_size, resize_image
+from crispmask.geometry.raster import rasterise
+
+_SIDE = 420
+"""Longest side of a picture on the page, pixels."""
+
+_PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+:root {{
+  color-scheme: light dark;
+  --page: #f6f7f9; --card: #fff; --text: #1c2128; --soft: #5c6672; --line: #dde1e7;
+  --best: #1a7f43;
+  --s0: #1f77c9; --s1: #e8590c; --s2: #2b9348; --s3: #7c3aed; --s4: #c2255c; --s5: #5c6773;
+}}
+@media (prefers-color-scheme: dark) {{
+  :root {{
+    --page: #14171b; --card: #1d2126; --text: #e6e9ed; --soft: #9aa4b0; --line: #31373f;
+    --best: #5ecb8a;
+    --s0: #6cb2f5; --s1: #ff9a5a; --s2: #69cf86; --s3: #b794ff; --s4: #ff85ab; --s5: #aab4c0;
+  }}
+}}
+* {{ box-sizing: border-box; }}
+body {{ margin: 0; background: var(--page); color: var(--text);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }}
+main {{ max-width: 1400px; margin: 0 auto; padding: 24px 16px 64px; }}
+h1 {{ font-size: 22px; margin: 0 0 2px; }}
+h2 {{ font-size: 17px; margin: 0 0 8px; }}
+p {{ margin: 0 0 8px; }}
+.soft {{ color: var(--soft); overflow-wrap: anywhere; }}
+.card {{ background: var(--card); border: 1px solid var(--line); border-radius: 8px;
+  padding: 16px; margin: 16px 0 0; overflow-x: auto; }}
+table {{ border-collapse: collapse; width: 100%; }}
+td, th {{ text-align: right; padding: 6px 0 6px 14px; border-top: 1px solid var(--line);
+  font-weight: 400; font-variant-numeric: tabular-nums; white-space: nowrap; }}
+thead th {{ border-top: 0; color: var(--soft); white-space: normal; vertical-align: bottom;
+  font-size: 13px; }}
+th:first-child {{ text-align: left; padding-left: 0; position: sticky; left: 0;
+  background: var(--card); }}
+tbody th {{ font-weight: 600; }}
+.best {{ color: var(--best); font-weight: 600; }}
+.key {{ display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px;
+  vertical-align: -1px; }}
+svg {{ width: 100%; height: auto; min-width: 560px; max-width: 900px; display: block; }}
+svg text {{ fill: var(--soft); font-size: 12px; }}
+svg .grid {{ stroke: var(--line); }}
+svg .line {{ fill: none; stroke-width: 2; stroke-linejoin: round; }}
+.legend {{ display: flex; flex-wrap: wrap; gap: 4px 18px; margin-top: 8px; }}
+.strip {{ display: grid; grid-auto-flow: column; grid-auto-columns: minmax(200px, 1fr);
+  gap: 10px; overflow-x: auto; margin-bottom: 14px; }}
+figure {{ margin: 0; }}
+figure img {{ display: block; width: 100%; border-radius: 6px; }}
+figcaption {{ font-size: 13px; color: var(--soft); padding: 2px 0; overflow-wrap: anywhere; }}
+dl {{ display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px; margin: 0; }}
+dt {{ color: var(--soft); }}
+dd {{ margin: 0; overflow-wrap: anywhere; }}
+</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
+
+_LOWER_IS_BETTER = {"latency_ms", "memory_mb", "parameters", "gflops", "train_minutes"}
+_NO_BEST = {"best_epoch", "epoch_seconds"}
+
+
+def write_page(
+    file: Path,
+    config: CompareConfig,
+    rows: Sequence[Row],
+    entries: Sequence[Entry],
+    val: DatasetIndex,
+    names: tuple[str, ...],
+) -> None:
+    """Writes the page.
+
+    Args:
+        file: the .html.
+        config: the comparison.
+        rows: its models.
+        entries: their scores.
+        val: the validation split, for the pictures.
+        names: class names by label.
+    """
+    title = f"{len(rows)} models on {Path(config.data).resolve().parent.name}"
+    body = [
+        f"<h1>{escape(title)}</h1>",
+        f'<p class="soft">{escape(config.data)}</p>',
+        f'<section class="card">{_table(rows, entries)}{_notes(config, rows)}</section>',
+        _curves(rows, entries),
+        _pictures(config, rows, entries, val, names),
+        _settings(config),
+    ]
+    with replacing(file) as partial:
+        partial.write_text(
+            _PAGE.format(title=escape(title), body="\n".join(body)),
+            encoding="utf-8",
+            errors="replace",
+        )
+
+
+def _colour(i: int) -> str:
+    return f"var(--s{i % 6})"
+
+
+def _table(rows: Sequence[Row], entries: Sequence[Entry]) -> str:
+    keys = figures_shown(entries)
+    head = "".join(f"<th>{escape(text)}</th>" for text in keys.values())
+    best = {key: _best(key, rows, entries) for key in keys}
+    lines = []
+    for i, row in enumerate(rows):
+        texts = "".join(
+            f"<td{' class=best' if best[key] == row.name else ''}>{escape(text)}</td>"
+            for key, text in zip(keys, cells(entries, row, keys), strict=True)
+        )
+        key = f'<span class="key" style="background:{_colour(i)}"></span>'
+        lines.append(f"<tr><th>{key}{escape(row.name)}</th>{texts}</tr>")
+    return (
+        f"<table><thead><tr><th>model</th>{head}</tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table>"
+    )
+
+
+def _best(key: str, rows: Sequence[Row], entries: Sequence[Entry]) -> str | None:
+    """The row with the best mean of a figure, where more than one has it."""
+    means = {
+        row.name: float(np.mean(values))
+        for row in rows
+        if (values := [e.score[key] for e in entries if e.row == row and key in e.score])
+    }
+    if len(means) < 2 or key in _NO_BEST:
+        return None
+    return (min if key in _LOWER_IS_BETTER else max)(means, key=lambda name: means[name])
+
+
+def _notes(config: CompareConfig, rows: Sequence[Row]) -> str:
+    notes = [
+        "Every model is scored by the same COCO evaluator, on masks at the size of the image "
+        "files, with its checkpoint of the best epoch.",
+        "Milliseconds per image: from pixels to masks at the size of the image, one image at a "
+        "time, the median.",
+    ]
+    if config.seeds > 1:
+        notes.append(f"Mean and standard deviation of {config.seeds} seeds.")
+    if any(row.kind == "yolo" for row in rows):
+        notes.append(
+            "YOLO was trained by its own package; its milliseconds are those it prints, for "
+            "preparation, network and masks."
+        )
+        if config.recipe == "matched":
+            notes.append(f"Without a counterpart there, and left as they are: {NO_COUNTERPART}.")
+    return f'<p class="soft" style="margin-top:12px">{escape(" ".join(notes))}</p>'
+
+
+def _curves(rows: Sequence[Row], entries: Sequence[Entry]) -> str:
+    lines = [(rows.index(e.row), e.curve) for e in entries if e.curve]
+    if not lines:
+        return ""
+    legend = "".join(
+        f'<span><span class="key" style="background:{_colour(i)}"></span>{escape(row.name)}</span>'
+        for i, row in enumerate(rows)
+        if row.trained
+    )
+    note = (
+        " YOLO's curve is its own figure, at a quarter of the resolution: not comparable."
+        if any(row.kind == "yolo" for row in rows)
+        else ""
+    )
+    picture = draw_lines([(_colour(i), curve) for i, curve in lines], "epoch", "mask mAP50-95")
+    return (
+        '<section class="card"><h2>Validation while training</h2>'
+        f'<p class="soft">Mask mAP50-95 of the trainer itself.{note}</p>{picture}'
+        f'<div class="legend">{legend}</div></section>'
+    )
+
+
+def _pictures(
+    config: CompareConfig,
+    rows: Sequence[Row],
+    entries: Sequence[Entry],
+    val: DatasetIndex,
+    names: tuple[str, ...],
+) -> str:
+    count = min(config.pictures, len(val))
+    if not count:
+        return ""
+    chosen = np.linspace(0, len(val) - 1, count).round().astype(int).tolist()
+    found = {row.name: _predictions(row, entries, chosen) for row in rows}
+    strips = []
+    for i in chosen:
+        size = fit_size(val.size(i), _SIDE, upscale=False)
+        image = resize_image(read_image(val.path(i)), size)
+        polygons, labels = val.annotation(i, size)
+        figures = [
+            _figure("labels", draw_instances(image, rasterise(polygons, size), labels, names))
+        ]
+        for row in rows:
+            instances = from_coco(found[row.name].get(i, []), size, names)
+            picture = draw_instances(
+                image, instances.masks, instances.labels, names, instances.scores
+            )
+            figures.append(_figure(row.name, picture))
+        strips.append(
+            f'<p class="soft">{escape(val.path(i).name)}</p><div class="strip">'
+            f"{''.join(figures)}</div>"
+        )
+    return (
+        '<section class="card"><h2>The same images</h2>'
+        f'<p class="soft">Instances with a score of {DecodeConfig.conf} or more, first seed.</p>'
+        f"{''.join(strips)}</section>"
+    )
+
+
+def _predictions(
+    row: Row, entries: Sequence[Entry], chosen: list[int]
+) -> dict[int, list[dict[str, Any]]]:
+    """The sure predictions of a row for the images shown, by position of the image."""
+    folder = next(e.folder for e in entries if e.row == row)
+    text = (folder / "predictions.json").read_text(encoding="utf-8")
+    by_image: dict[int, list[dict[str, Any]]] = {i: [] for i in chosen}
+    for prediction in json.loads(text):
+        position = prediction["image_id"] - 1
+        if position in by_image and prediction["score"] >= DecodeConfig.conf:
+            by_image[position].append(prediction)
+    return by_image
+
+
+def _figure(caption: str, picture: NDArray[np.uint8]) -> str:
+    ok, encoded = cv2.imencode(
+        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85]
+    )
+    assert ok
+    content = base64.b64encode(encoded.tobytes()).decode("ascii")
+    return (
+        f'<figure><img alt="" loading="lazy" src="data:image/jpeg;base64,{content}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _settings(config: CompareConfig) -> str:
+    shown = {
+        "data": config.data,
+        "models": config.models,
+        "epochs": config.epochs,
+        "batch": config.batch,
+        "imgsz": config.imgsz,
+        "weights": config.weights,
+        "recipe": config.recipe,
+        "seeds": config.seeds,
+        "train": config.train or "nothing more",
+    }
+    items = "".join(
+        f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in shown.items()
+    )
+    return f'<section class="card"><h2>Settings</h2><dl>{items}</dl></section>'
