@@ -95,6 +95,6 @@ def test_holes_and_parts_through_bridges(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["facade3", "nuts"])
 def test_real_datasets(name: str, tmp_path: Path) -> None:
     data = Path(os.environ["CRISPMASK_DATA"]) / name / "data.yaml"
-    exact, rough = compare(data, tmp_path / "out")
+    exact, _ = compare(data, tmp_path / "out")
     assert len(exact) == {"facade3": 1237, "nuts": 165}[name]
     assert exact.min() >= 0.999
