@@ -36,15 +36,15 @@ def write_some(job: tuple[str, int, int]) -> int:
     """Writes images first to end - 1 and their labels."""
     out, first, end = Path(job[0]), job[1], job[2]
     base = scene(first // PER_JOB % SCENES)
+    noise = np.random.default_rng(first).integers(0, 17, base.shape, dtype=np.uint8)
     for i in range(first, end):
         rng = np.random.default_rng(i)
         split = "val" if i % 10 == 0 else "train"
-        image = np.roll(base, tuple(rng.integers(0, SIZE)), axis=(0, 1)).astype(np.int16)
         # Blocks of other brightness make each a picture of its own, noise gives it its size.
-        blocks = rng.integers(-60, 60, (6, 8, 1)).astype(np.float32)
-        image = image + cv2.resize(blocks, SIZE[::-1])[:, :, None].astype(np.int16)
-        image += rng.integers(-8, 9, image.shape, dtype=np.int16)
-        pixels = np.clip(image, 0, 255).astype(np.uint8)
+        blocks = rng.integers(0, 120, (6, 8, 3), dtype=np.uint8)
+        change = cv2.add(cv2.resize(blocks, SIZE[::-1]), np.roll(noise, rng.integers(SIZE[1]), 1))
+        moved = np.roll(base, tuple(rng.integers(0, SIZE)), axis=(0, 1))
+        pixels = cv2.subtract(cv2.add(moved, change), np.full_like(base, 68))
         content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
         content.tofile(out / f"images/{split}/{i:06}.jpg")
         (out / f"labels/{split}/{i:06}.txt").write_text("".join(map(polygon, [rng] * 10)))
