@@ -68,8 +68,14 @@ def read_mmdet(path: Path, content: Mapping[str, Any]) -> MmdetCheckpoint:
     for key in [key for key in tensors if key.startswith("data_preprocessor.")]:
         _check_preprocessor(path, key, tensors.pop(key))
         ignored[key] = "normalisation is part of the network"
+    bias = tensors[_CLASS_BIAS[architecture]]
+    if bias.ndim != 1 or len(bias) == 0:
+        raise WeightsError(
+            f"{path}: {_CLASS_BIAS[architecture]} has shape {tuple(bias.shape)}, "
+            "(classes,) expected; the file is damaged"
+        )
+    num_classes = len(bias)
     state = convert_state(tensors, architecture, str(path))
-    num_classes = len(tensors[_CLASS_BIAS[architecture]])
     return MmdetCheckpoint(architecture, state, _class_names(content, num_classes), ignored)
 
 
@@ -88,14 +94,16 @@ def convert_state(
     for key, value in tensors.items():
         name = rename(key, architecture)
         if name is None:
-            raise WeightsError(f"{source}: unknown key {key}; {architecture} has no such tensor")
+            shown = key if key.isprintable() else repr(key)
+            raise WeightsError(f"{source}: unknown key {shown}; {architecture} has no such tensor")
         if name in converted and not converted[name].equal(value):
             raise WeightsError(
                 f"{source}: {key} differs from the other copies of the tensor they share"
             )
         converted[name] = value
-    if architecture == "rtmdet-ins" and _STEM in converted:
-        converted[_STEM] = converted[_STEM].flip(1)
+    stem = converted.get(_STEM)
+    if architecture == "rtmdet-ins" and stem is not None and stem.ndim == 4:
+        converted[_STEM] = stem.flip(1)
     return converted
 
 
@@ -119,14 +127,31 @@ def _find_tensors(
         }
     tensors: dict[str, Tensor] = {}
     for key, value in found.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
+        if not isinstance(key, str):
+            raise WeightsError(f"{path}: {key!r} is no name of a tensor")
+        if not isinstance(value, Tensor):
             raise WeightsError(f"{path}: {key} is no tensor but {type(value).__name__}")
+        if (kind := _unusual(value)) is not None:
+            raise WeightsError(
+                f"{path}: {key} is {kind}; only dense tensors of numbers can be read"
+            )
         name = key.removeprefix("module.")  # as wrappers for several GPUs and averages add it
         if name == "steps":
             ignored[key] = "counts the steps of the average"
         else:
             tensors[re.sub(r"^head\.", "bbox_head.", name)] = value
     return tensors, ignored
+
+
+def _unusual(tensor: Tensor) -> str | None:
+    """What a tensor is, if it is not one of plain numbers."""
+    if tensor.layout != torch.strided:
+        return "sparse"
+    if tensor.is_meta:
+        return "without numbers"
+    if tensor.is_quantized:
+        return "quantized"
+    return "complex" if tensor.is_complex() else None
 
 
 def _check_preprocessor(path: Path, key: str, value: Tensor) -> None:

@@ -161,6 +161,14 @@ def test_forms_of_a_file(form: str, tmp_path: Path) -> None:
         ({"data_preprocessor.mean": 3}, ["data_preprocessor.mean", "123.675"]),
         ({"bbox_head.rtm_cls.0.bias": None}, ["no SOLOv2 or RTMDet-Ins checkpoint"]),
         ({"bbox_head.rtm_cls.1.bias": 5}, ["bbox_head.rtm_cls.1.bias has shape (5,), (80,)"]),
+        ({"bbox_head.rtm_cls.0.bias": ()}, ["bbox_head.rtm_cls.0.bias has shape (), (classes,)"]),
+        ({"bbox_head.rtm_cls.0.bias": 0}, ["bbox_head.rtm_cls.0.bias has shape (0,), (classes,)"]),
+        ({"backbone.stem.0.conv.weight": 1}, ["backbone.stem.0.conv.weight has shape (1,)"]),
+        ({"backbone.stem.0.conv.weight": "sparse"}, ["backbone.stem.0.conv.weight is sparse"]),
+        ({"neck.out_convs.0.bn.bias": "meta"}, ["neck.out_convs.0.bn.bias is without numbers"]),
+        ({"neck.out_convs.0.bn.bias": "complex"}, ["neck.out_convs.0.bn.bias is complex"]),
+        ({"two\nlines": 1}, ["unknown key 'two\\nlines'"]),
+        ({7: 1}, ["7 is no name of a tensor"]),
     ],
 )
 def test_what_is_wrong_is_named(change, words: list[str], tmp_path: Path) -> None:
@@ -172,8 +180,14 @@ def test_what_is_wrong_is_named(change, words: list[str], tmp_path: Path) -> Non
             for copy in [k for k in state if "_convs" in k and k.endswith(".0.conv.weight")]:
                 if copy.startswith(("bbox_head.cls", "bbox_head.reg")):
                     del state[copy]
+        elif value == "sparse":
+            state[key] = state[key].to_sparse()
+        elif value == "meta":
+            state[key] = state[key].to("meta")
+        elif value == "complex":
+            state[key] = state[key].to(torch.complex64)
         else:
-            state[key] = torch.full((value,), 0.5)
+            state[key] = torch.full(value if value == () else (value,), 0.5)
     path = save(tmp_path / "a.pth", state)
     with pytest.raises(WeightsError) as error:
         crispmask.load(path, architecture="rtmdet-ins", model="tiny")
