@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 
 from crispmask.cli import COMMANDS, main
 from crispmask.cli.arguments import flags_of, parse, read_values
@@ -23,6 +24,8 @@ from crispmask.cli.val import ValConfig
 from crispmask.compare.config import CompareConfig
 from crispmask.config import AugmentConfig, TrainConfig
 from crispmask.export.config import ExportConfig
+from crispmask.models.build import ModelSpec, build_network
+from crispmask.models.catalogue import CATALOGUE
 from crispmask.models.table import list_models
 
 ROOT = Path(__file__).parents[1]
@@ -161,6 +164,18 @@ def test_model_table() -> None:
         for row in list_models()
     ]
     assert table(README, "architecture") == expected
+
+
+def test_published_figures() -> None:
+    """Mask AP as the catalogue has it, parameters counted on networks of 80 classes."""
+    rows = []
+    for weights in CATALOGUE:
+        with torch.device("meta"):
+            network = build_network(ModelSpec(weights.architecture, weights.layout, 80))
+        count = sum(parameter.numel() for parameter in network.parameters())
+        name = f"{weights.architecture} {weights.layout}"
+        rows.append([name, f"{weights.mask_ap}", f"{count / 1e6:.1f} M"])
+    assert table(README, "published layout") == rows
 
 
 def test_command_table() -> None:
