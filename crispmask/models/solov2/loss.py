@@ -75,8 +75,14 @@ def mask_loss(
         instances = torch.cat([t.instances for t in levels])  # (M,)
         if len(instances):
             total = total + _dice(weights, mask_features[i], masks[i], instances)
-    num_positive = sum(len(t.cells.unique()) for levels in targets for t in levels)
-    return MASK_WEIGHT * total / divisor(mask_features.new_tensor(float(num_positive)))
+    num_positive = torch.stack(
+        [
+            mask_features.new_zeros(t.labels.shape).index_fill(0, t.cells, 1).sum()
+            for levels in targets
+            for t in levels
+        ]
+    ).sum()
+    return MASK_WEIGHT * total / divisor(num_positive)
 
 
 def _dice(weights: Tensor, features: Tensor, masks: Masks, instances: Tensor) -> Tensor:

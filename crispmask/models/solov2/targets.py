@@ -66,10 +66,11 @@ def grid_targets(
     visible = sizes > 0
     if mask_stride == 1:  # at full resolution an empty mask means there is nothing to see
         visible = visible & (areas > 0)
+    frame = centres.new_tensor([input_size[1], input_size[0]])
     targets = []
     for num_cells, (low, high) in zip(grids, scale_ranges, strict=True):
         chosen = (visible & (sizes >= low) & (sizes <= high)).nonzero().flatten()  # (n,)
-        cells, owners = _positive_cells(centres[chosen], sides[chosen], input_size, num_cells)
+        cells, owners = _positive_cells(centres[chosen], sides[chosen], frame, num_cells)
         instances = chosen[owners]
         # The later instance wins a cell: its index is the largest that claims it.
         winner = cells.new_full((num_cells**2,), -1)
@@ -84,13 +85,13 @@ def grid_targets(
 
 
 def _positive_cells(
-    centres: Tensor, sides: Tensor, input_size: Size, num_cells: int
+    centres: Tensor, sides: Tensor, frame: Tensor, num_cells: int
 ) -> tuple[Tensor, Tensor]:
     """Row-major cells (P,) and the index of the instance (P,) that claims each.
 
-    In order of instance, row, column. `centres` and `sides` are (n, 2) xy.
+    In order of instance, row, column. `centres` and `sides` are (n, 2) xy, `frame` is (2,) width
+    and height.
     """
-    frame = centres.new_tensor([input_size[1], input_size[0]])  # (2,) width, height
 
     def cell_of(position: Tensor) -> Tensor:
         # Truncation in float32, as MMDetection computes it: at a border the result can
@@ -111,5 +112,6 @@ def _positive_cells(
         & (x >= first[:, 0, None, None])
         & (x <= last[:, 0, None, None])
     )  # (n, 3, 3)
-    owners = inside.nonzero()[:, 0]  # (P,)
-    return (y * num_cells + x)[inside], owners
+    # Once: a GPU has to be waited for to know how many there are.
+    owners, row, column = inside.nonzero().unbind(1)  # (P,) each
+    return (y * num_cells + x)[owners, row, column], owners
