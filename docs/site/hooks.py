@@ -15,13 +15,13 @@ from typing import Any
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[2]
-BESIDE = ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md")
+BESIDE = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md")
 
 
 def page_name(path: str) -> str:
     """Where a file of the repository lies on the site, as MkDocs names its sources."""
     renamed = {
-        "README.md": "index.md",
+        "README.md": "overview.md",
         "benchmarks/README.md": "benchmarks/overview.md",
         "benchmarks/index.md": "benchmarks/dataset-index.md",
     }
