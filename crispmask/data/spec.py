@@ -51,7 +51,8 @@ def read_spec(data: str | Path) -> DatasetSpec:
 
     Args:
         data: path of the file, or of the folder that holds data.yaml; exports of Label Studio
-            and CVAT have classes.txt or obj.data in its place.
+            and CVAT have classes.txt or obj.data in its place. A COCO file stands for a
+            data.yaml that names it under train, and its neighbour of that name under val.
 
     Raises:
         DatasetError: names file, line and fix.

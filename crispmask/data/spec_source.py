@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ def find_source(data: str | Path) -> Path:
     """The file that describes a dataset.
 
     Args:
-        data: that file, or its folder. In a folder data.yaml counts; else the only YAML file;
-            else obj.data of Darknet and CVAT; else a list of class names.
+        data: that file, which may be a COCO file, or its folder. In a folder data.yaml counts;
+            else the only YAML file; else obj.data of Darknet and CVAT; else a list of class names.
     """
     path = Path(data).expanduser()
     if not path.is_dir():
@@ -48,6 +49,8 @@ def read_source(reporter: Reporter) -> dict[str, Any]:
         return {"names": _lines(file), **_splits_beside(file.parent)}
     if file.suffix == ".data":
         return _read_obj_data(reporter)
+    if file.suffix.lower() == ".json":
+        return {"train": file.name, **_coco_files_beside(file)}
     return _read_yaml(reporter)
 
 
@@ -74,6 +77,18 @@ def _splits_beside(folder: Path) -> dict[str, str]:
     if len(names) > 1 and names[0] == "train":
         return {"train": "images/train", "val": f"images/{names[1]}"}
     return {"train": "images"}
+
+
+def _coco_files_beside(file: Path) -> dict[str, str]:
+    """The COCO file for validation that belongs to one for training."""
+    for key in _VAL_KEYS:
+        for other in (
+            file.with_name(file.name.replace("train", key)),
+            file.parent.with_name(file.parent.name.replace("train", key)) / file.name,
+        ):
+            if other != file and other.is_file():
+                return {"val": os.path.relpath(other, file.parent)}
+    return {}
 
 
 def _read_obj_data(reporter: Reporter) -> dict[str, Any]:
