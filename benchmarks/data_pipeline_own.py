@@ -14,11 +14,14 @@ import cv2
 import numpy as np
 import torch
 
+import crispmask.augment.paint as paint_module
 import crispmask.augment.pipeline as pipeline_module
 import crispmask.data.collate as collate_module
-import crispmask.data.dataset as dataset_module
+import crispmask.data.pixels as pixels_module
 from crispmask.config import AugmentConfig
-from crispmask.data.dataset import TrainDataset
+from crispmask.data.dataset import TrainDataset, TrainKey
+from crispmask.data.pixel_fill import decode_to_memory
+from crispmask.data.pixels import layout_of
 from crispmask.data.scan import build_index
 from crispmask.data.spec import read_spec
 
@@ -32,11 +35,12 @@ class Work:
     def __init__(self, data: str, imgsz: int, cache: str) -> None:
         spec = read_spec(Path(data))
         self.index = build_index(spec.train, len(spec.names))
-        self.dataset = TrainDataset(self.index, imgsz, AugmentConfig(), 0, 1_000_000)
+        pixels = None
         if cache == "ram":
-            load = dataset_module.load_sample
-            samples = [load(self.index, i, imgsz) for i in range(len(self.index))]
-            dataset_module.load_sample = lambda index, i, imgsz, quick: samples[i]
+            layout = layout_of(self.index, imgsz)
+            pixels = decode_to_memory(self.index, imgsz, True, layout, lambda done: None)
+        augment = AugmentConfig()
+        self.dataset = TrainDataset(self.index, imgsz, augment, 0, 1_000_000, pixels=pixels)
         self.epoch = 0
         self.order: list[int] = []
 
@@ -47,8 +51,8 @@ class Work:
                 self.epoch += 1
                 rng = np.random.default_rng(self.epoch)
                 self.order += rng.permutation(len(self.index)).tolist()
-            keys = [(self.epoch, self.order.pop()) for _ in range(BATCH)]
-            samples = [self.dataset[key] for key in keys]
+            keys = [TrainKey(self.epoch, self.order.pop()) for _ in range(BATCH)]
+            samples = list(self.dataset.batch(keys))
             sizes = [self.index.size(sample.index) for sample in samples]
             collate_module.collate(samples, 4, PAD, sizes)
 
@@ -56,11 +60,11 @@ class Work:
         """Milliseconds per image of each step, of everything, and of the least there could be."""
         spent: dict[str, float] = defaultdict(float)
         watched = (
-            (dataset_module, "read_image", "decode"),
-            (dataset_module, "resize_image", "resize"),
+            (pixels_module, "read_image", "decode"),
+            (pixels_module, "resize_image", "resize"),
             (pipeline_module, "paint", "warp"),
             (pipeline_module, "make_scene", "polygons"),
-            (pipeline_module, "change_colours", "colour"),
+            (paint_module, "change_colours", "colour"),
             (collate_module, "rasterise", "rasterise"),
             (collate_module, "collate", "collate"),
         )
@@ -73,6 +77,7 @@ class Work:
         for module, name, function in kept:
             setattr(module, name, function)
         spent["collate"] -= spent["rasterise"]
+        spent["warp"] -= spent["colour"]
         spent["rest"] = 2 * spent["sum"] - sum(spent.values())
         times = {step: 1000 * seconds / (count * BATCH) for step, seconds in spent.items()}
         times = dict.fromkeys(("decode", "resize"), 0.0) | times

@@ -46,7 +46,10 @@ def draw_colours(config: AugmentConfig, rng: np.random.Generator) -> Colours:
 
 
 def change_colours(
-    image: NDArray[np.uint8], colours: Colours, channels: int = 3
+    image: NDArray[np.uint8],
+    colours: Colours,
+    channels: int = 3,
+    out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """Applies the change of hue, saturation and value, then that of contrast and brightness.
 
@@ -54,20 +57,26 @@ def change_colours(
         image: (H, W, 3) uint8 RGB, or (H, W, 4) with a channel without meaning.
         colours: the numbers.
         channels: of the result; a fourth one has no meaning.
+        out: where the result is written, if it has three channels and there is one.
 
     Returns:
         (H, W, channels) uint8.
     """
     hsv = colours.hue, colours.saturation, colours.value
     if colours.contrast == colours.brightness == 0:
-        return change_hsv(image, *hsv, channels)
+        return change_hsv(image, *hsv, channels, out)
     # On three channels, which OpenCV changes six times as fast as four.
-    image = change_contrast(change_hsv(image, *hsv), colours.contrast, colours.brightness)
+    image = change_contrast(change_hsv(image, *hsv), colours.contrast, colours.brightness, out)
     return _with_channels(image, channels)
 
 
 def change_hsv(
-    image: NDArray[np.uint8], hue: float, saturation: float, value: float, channels: int = 3
+    image: NDArray[np.uint8],
+    hue: float,
+    saturation: float,
+    value: float,
+    channels: int = 3,
+    out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """Turns the hue by `hue` circles, multiplies saturation and value by 1 + their change.
 
@@ -80,9 +89,10 @@ def change_hsv(
         saturation: relative change.
         value: relative change.
         channels: of the result; a fourth one has no meaning.
+        out: as of `change_colours`.
     """
     if hue == saturation == value == 0:
-        return _with_channels(image, channels)
+        return _with_channels(image, channels, out)
     steps = math.floor(180 * hue) % 180
     # A table for each channel costs three times a linear change, which can only add, not wrap:
     # but the way back from HSV takes hues up to 255. Where that is not enough, hues are turned
@@ -106,21 +116,27 @@ def change_hsv(
         hsv = cv2.LUT(hsv, tables[None], dst=hsv)
     if channels == 4:
         return np.asarray(cv2.cvtColor(hsv, back, dstCn=4), dtype=np.uint8)
-    return np.asarray(cv2.cvtColor(hsv, back, dst=hsv), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(hsv, back, dst=hsv if out is None else out), dtype=np.uint8)
 
 
 def change_contrast(
-    image: NDArray[np.uint8], contrast: float, brightness: float
+    image: NDArray[np.uint8],
+    contrast: float,
+    brightness: float,
+    out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """Multiplies (H, W, 3) by 1 + `contrast`, adds 255 `brightness` and keeps to the range."""
     if contrast == brightness == 0:
         return image
     matrix = np.column_stack([np.eye(3) * (1 + contrast), np.full(3, 255 * brightness)])
-    return np.asarray(cv2.transform(image, matrix), dtype=np.uint8)
+    return np.asarray(cv2.transform(image, matrix, dst=out), dtype=np.uint8)
 
 
-def _with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+def _with_channels(
+    image: NDArray[np.uint8], channels: int, out: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
     if image.shape[2] == channels:
         return image
     conversion = cv2.COLOR_RGBA2RGB if channels == 3 else cv2.COLOR_RGB2RGBA
-    return np.asarray(cv2.cvtColor(image, conversion), dtype=np.uint8)
+    out = out if channels == 3 else None
+    return np.asarray(cv2.cvtColor(image, conversion, dst=out), dtype=np.uint8)

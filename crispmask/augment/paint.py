@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -58,7 +60,12 @@ class _Piece:
     to_source: Matrix
 
 
-def paint(layers: Sequence[Layer], imgsz: int, colours: Colours | None = None) -> NDArray[np.uint8]:
+def paint(
+    layers: Sequence[Layer],
+    imgsz: int,
+    colours: Colours | None = None,
+    out: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
     """The layers over each other, later ones on top, on grey.
 
     Args:
@@ -66,6 +73,7 @@ def paint(layers: Sequence[Layer], imgsz: int, colours: Colours | None = None) -
         imgsz: side of the output.
         colours: change of colours. Images enlarged by the warp are changed before it, which
             takes fewer pixels; it differs only between neighbours of unlike colours.
+        out: (imgsz, imgsz, 3) that the result is written to, if `colours` are given.
 
     Returns:
         (imgsz, imgsz, 3) uint8 RGB if `colours` are given; else a fourth channel without
@@ -76,13 +84,25 @@ def paint(layers: Sequence[Layer], imgsz: int, colours: Colours | None = None) -
     early = colours if colours and num_source < 0.9 * imgsz**2 else Colours()
     grey = change_colours(np.full((1, 1, 3), GREY, dtype=np.uint8), early, channels=4)
     # Filled as whole numbers of 32 bits, all channels of a pixel at once.
-    pixels = np.full((imgsz, imgsz), grey.view(np.uint32).item(), dtype=np.uint32)
+    pixels = np.empty((imgsz, imgsz), dtype=np.uint32) if colours is None else _scratch(imgsz)
+    pixels.fill(grey.view(np.uint32).item())
     image = pixels.view(np.uint8).reshape(imgsz, imgsz, 4)
     for piece in pieces:
         _fill(image, piece, early)
     if colours is None:
         return image
-    return change_colours(image, Colours() if early is colours else colours)
+    return change_colours(image, Colours() if early is colours else colours, out=out)
+
+
+_own = threading.local()
+
+
+def _scratch(imgsz: int) -> NDArray[np.uint32]:
+    """(imgsz, imgsz) for a moment: fresh memory would be cleared by the system each time."""
+    pixels: NDArray[np.uint32] | None = getattr(_own, "pixels", None)
+    if pixels is None or len(pixels) != imgsz:
+        pixels = _own.pixels = np.empty((imgsz, imgsz), dtype=np.uint32)
+    return pixels
 
 
 def _prepare(layer: Layer, imgsz: int) -> _Piece | None:
@@ -106,21 +126,57 @@ def _fill(image: NDArray[np.uint8], piece: _Piece, colours: Colours) -> None:
     left, top, right, bottom = piece.box
     view = image[top:bottom, left:right]
     source = change_colours(piece.source, colours, channels=4)
-    inside = None
-    if piece.limits is not None:
-        # Unsigned, what is left of the first column is far to the right of it.
-        first = piece.limits[:, :1].astype(np.uint16)
-        count = (piece.limits[:, 1:] - piece.limits[:, :1]).clip(0).astype(np.uint16)
-        inside = np.arange(right - left, dtype=np.uint16) - first < count
-    if piece.stencil is not None:
-        stencil = _stencil(piece.stencil, piece.box)
-        inside = stencil if inside is None else inside & stencil
-    if inside is None:
+    if piece.stencil is None:
+        kept = [] if piece.limits is None else _outside(view, piece.limits)
         _warp(source, piece.to_source, view)
-    else:
-        warped = np.empty((bottom - top, right - left, 4), dtype=np.uint8)
-        _warp(source, piece.to_source, warped)
-        cv2.copyTo(warped, inside.view(np.uint8), view)
+        for block, pixels, outside in kept:
+            cv2.copyTo(pixels, outside, block)
+        return
+    inside = _stencil(piece.stencil, piece.box)
+    if piece.limits is not None:
+        columns = np.arange(right - left)
+        inside &= (columns >= piece.limits[:, :1]) & (columns < piece.limits[:, 1:])
+    warped = np.empty((bottom - top, right - left, 4), dtype=np.uint8)
+    _warp(source, piece.to_source, warped)
+    cv2.copyTo(warped, inside.view(np.uint8), view)
+
+
+_BAND = 128
+"""Rows whose pixels outside a piece are kept together: many enough to be worth the calls, few
+enough for the blocks along a slanting border to stay narrow."""
+
+_RIM = 64
+"""Columns that the border of a piece may recede before its rows are kept apart: at the tips."""
+
+
+def _outside(
+    view: NDArray[np.uint8], limits: NDArray[np.int64]
+) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]]:
+    """What must not change where a piece fills its box: the rim, where borders slant.
+
+    Args:
+        view: (h, w, 4), the box.
+        limits: (h, 2) first column that belongs to the piece and first one after it.
+
+    Returns:
+        Blocks of `view` with their pixels, and which of these lie outside the piece.
+    """
+    width = view.shape[1]
+    kept = []
+    tip = (limits[:, 0] > limits[:, 0].min() + _RIM) | (limits[:, 1] < limits[:, 1].max() - _RIM)
+    turns = (np.flatnonzero(tip[1:] != tip[:-1]) + 1).tolist()
+    for top, bottom in pairwise(sorted({*range(0, len(limits), _BAND), *turns, len(limits)})):
+        rows = limits[top:bottom]
+        first, end = int(rows[:, 0].max()), int(rows[:, 1].min())
+        if first >= end:  # no column is inside in all rows
+            first = end = width
+        for start, stop in ((0, first), (end, width)):
+            if start < stop:
+                block = view[top:bottom, start:stop]
+                columns = np.arange(start, stop)
+                outside = (columns < rows[:, :1]) | (columns >= rows[:, 1:])
+                kept.append((block, block.copy(), outside.view(np.uint8)))
+    return kept
 
 
 def _shrink(

@@ -84,7 +84,12 @@ class Pipeline:
     transform: Transform | None = None
 
     def __call__(
-        self, load: Load, index: int, partners: Sequence[int], rng: np.random.Generator
+        self,
+        load: Load,
+        index: int,
+        partners: Sequence[int],
+        rng: np.random.Generator,
+        out: NDArray[np.uint8] | None = None,
     ) -> Sample:
         """The changed sample, its image (imgsz, imgsz, 3).
 
@@ -94,10 +99,11 @@ class Pipeline:
             index: position of the sample.
             partners: positions that the other images of mosaic and mixup are drawn from.
             rng: equal states give equal samples.
+            out: (imgsz, imgsz, 3) that the image may be written to.
         """
         plan = self.plan(load, index, partners, rng)
         if len(plan.scenes) == 1 and self.transform is None:
-            image = paint(plan.scenes[0].layers, self.imgsz, plan.colours)
+            image = paint(plan.scenes[0].layers, self.imgsz, plan.colours, out)
             return Sample(image, plan.polygons, plan.labels, index)
         image = paint(plan.scenes[0].layers, self.imgsz)
         if len(plan.scenes) == 2:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from crispmask.geometry.letterbox import paste_image, round_up
@@ -45,12 +46,16 @@ def collate(
         round_up(max(width for _, width in valid_sizes), MULTIPLE),
     )
     red, green, blue = (round(channel) for channel in pad_value)
-    images = np.empty((len(samples), *size, 3), dtype=np.uint8)
+    images = _together(samples, size)
+    copied = images is None
+    if images is None:
+        images = np.empty((len(samples), *size, 3), dtype=np.uint8)
     labels, boxes = [], []
     masks: list[Tensor] = []
     packed: list[PackedMasks] = []
     for image, sample, valid in zip(images, samples, valid_sizes, strict=True):
-        paste_image(image, sample.image, (red, green, blue))
+        if copied:
+            paste_image(image, sample.image, (red, green, blue))
         clipped = clip_polygons(sample.polygons, valid)
         kept = np.array([bool(parts) for parts in clipped], dtype=bool)
         polygons = tuple(parts for parts in clipped if parts)
@@ -74,3 +79,14 @@ def collate(
         indices=tuple(sample.index for sample in samples),
         original_sizes=tuple(original_sizes),
     )
+
+
+def _together(samples: Sequence[Sample], size: Size) -> NDArray[np.uint8] | None:
+    """The images as one array, if they lie behind each other in one and need no padding."""
+    images = samples[0].image.base
+    if not isinstance(images, np.ndarray) or images.shape != (len(samples), *size, 3):
+        return None
+    places = [sample.image.__array_interface__["data"][0] for sample in samples]
+    wanted = [image.__array_interface__["data"][0] for image in images]
+    whole = all(sample.image.shape == (*size, 3) for sample in samples)
+    return images if whole and images.flags.c_contiguous and places == wanted else None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from crispmask.augment.pipeline import Pipeline
@@ -174,9 +175,15 @@ class TrainDataset(Dataset[Sample]):
         return self._sample(TrainKey(*key), range(len(self)), self._load)
 
     def batch(self, keys: Sequence[TrainKey]) -> Iterator[Sample]:
-        """The samples of one batch, in order."""
+        """The samples of one batch, in order; their images lie behind each other in memory."""
+        imgsz = {key.imgsz or self.imgsz for key in keys}
+        images: Iterable[NDArray[np.uint8] | None] = [None] * len(keys)
+        if len(imgsz) == 1:
+            images = np.empty((len(keys), *2 * tuple(imgsz), 3), dtype=np.uint8)
         if self.partners == "dataset":
-            yield from (self[key] for key in keys)
+            everything = range(len(self))
+            for key, out in zip(keys, images, strict=True):
+                yield self._sample(key, everything, self._load, out)
             return
         positions = [key.position for key in keys]
         loaded: dict[int, Sample] = {}
@@ -186,17 +193,22 @@ class TrainDataset(Dataset[Sample]):
                 loaded[i] = self._load(i, imgsz)
             return loaded[i]
 
-        yield from (self._sample(key, positions, load) for key in keys)
+        for key, out in zip(keys, images, strict=True):
+            yield self._sample(key, positions, load, out)
 
     def _sample(
-        self, key: TrainKey, partners: Sequence[int], load: Callable[[int, int], Sample]
+        self,
+        key: TrainKey,
+        partners: Sequence[int],
+        load: Callable[[int, int], Sample],
+        out: NDArray[np.uint8] | None = None,
     ) -> Sample:
         closed = key.closed or key.epoch >= self.close_mosaic_epoch
         augment = self.augment.without_mixing() if closed else self.augment
         imgsz = key.imgsz or self.imgsz
         rng = np.random.default_rng((self.seed, key.epoch, key.position + 1))
         pipeline = Pipeline(augment, imgsz, self.transform)
-        return pipeline(lambda i: load(i, imgsz), key.position, partners, rng)
+        return pipeline(lambda i: load(i, imgsz), key.position, partners, rng, out)
 
     def _load(self, i: int, imgsz: int) -> Sample:
         load = self.reader.load if self.strict else self.reader.load_or_next

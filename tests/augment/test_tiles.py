@@ -232,3 +232,18 @@ def test_opencv_threads_do_not_matter() -> None:
         np.testing.assert_array_equal(alone, render(tiles, matrix, S).image)
     finally:
         cv2.setNumThreads(threads)
+
+
+@pytest.mark.parametrize("degrees", [0.0, 2.0, -7.0, 45.0, 88.0])
+def test_the_rim_of_a_tile_is_exactly_its_own(degrees: float) -> None:
+    """Tiles larger than the bands in which what lies around them is kept."""
+    size = 320
+    samples = [empty_sample(size, size, value) for value in (10, 60, 180, 240)]
+    tiles = mosaic_tiles(samples, Mosaic((330, 290), (1, 2, 3)), size)
+    change = Affine(degrees, 0.7, (0.0, 0.0), (0.05, -0.03))
+    matrix = affine_matrix(change, size, (size, size), (size / 2, size / 2))
+    image = render(tiles, matrix, size).image
+    expected = render_slowly(tiles, matrix, size)
+    points = output_points(matrix, size)
+    border = np.any([on_border(tile, points) for tile in tiles], axis=0)
+    np.testing.assert_array_equal(image[~border], expected[~border])

@@ -83,3 +83,14 @@ def test_samples_are_not_changed() -> None:
     collate([one], 4, PAD, [(20, 20)]).images.zero_()
     np.testing.assert_array_equal(one.image, image)
     np.testing.assert_array_equal(one.polygons[0][0], part)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (0, 2)])
+def test_images_that_lie_together_are_not_copied(order: tuple[int, ...]) -> None:
+    together = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8).copy()
+    none = np.zeros(0, dtype=np.int64)
+    samples = [Sample(together[i], (), none, i) for i in order]
+    batch = collate(samples, 4, (0.0, 0.0, 0.0), [(64, 64)] * len(order))
+    expected = together[list(order)].transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(batch.images.numpy(), expected)
+    assert np.shares_memory(batch.images.numpy(), together) == (order == (0, 1, 2))
