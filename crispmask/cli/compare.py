@@ -15,7 +15,7 @@ from crispmask.cli.train import recipe_words
 from crispmask.compare.config import CompareConfig, Row, rows_of
 from crispmask.compare.ours import training_words
 from crispmask.config import TrainConfig
-from crispmask.data.spec import read_spec
+from crispmask.data.set_aside import read_with_val
 from crispmask.errors import ConfigError
 
 
@@ -32,7 +32,7 @@ def compare(argv: Sequence[str], prog: str) -> int:
                 "pip install 'crispmask[yolo]', or name the command of another environment"
             )
         settings.append(_settings(config, Row("yolo", "ours", "solov2", "nano"), prog))
-    read_spec(config.data)
+    read_with_val(config.data)
     from crispmask.compare.run import run_compare
     from crispmask.compare.table import cells, figures_shown
 

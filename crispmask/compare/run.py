@@ -20,7 +20,8 @@ from crispmask.data.coco import write_json_atomic
 from crispmask.data.images import read_image
 from crispmask.data.index import DatasetIndex
 from crispmask.data.scan import build_index
-from crispmask.data.spec import DatasetSpec, read_spec
+from crispmask.data.set_aside import read_with_val
+from crispmask.data.spec import DatasetSpec
 from crispmask.loading import load
 from crispmask.predict import Model
 from crispmask.validate import validate, validate_predictions
@@ -46,7 +47,7 @@ def run_compare(config: CompareConfig, train: TrainConfig, device: str, say: Say
     Raises:
         CrispmaskError: a dataset, file or training that cannot be used. What is finished stays.
     """
-    spec = read_spec(config.data)
+    spec = read_with_val(config.data)
     rows = rows_of(config.models)
     splits = {
         split: build_index(paths, len(spec.names))

@@ -339,3 +339,15 @@ def test_large_files_are_worth_a_word(
     with caplog.at_level(logging.WARNING):
         read_spec(simple(tmp_path / "d", [{}]))
     assert caplog.text.count("coco.json") == 1
+
+
+def test_images_that_cannot_be_read_can_be_left_out(tmp_path: Path) -> None:
+    data = simple(tmp_path / "d", [{}, {"image_id": 3}, {"image_id": 3, "category_id": 90}])
+    (tmp_path / "d/a.png").write_text("no image")
+    assert fails(data).startswith(f"{tmp_path / 'd/a.png'}: ")
+    told: list[str] = []
+    spec = read_spec(data)
+    index = build_index(spec.train, 2, on_unreadable=lambda path, problem: told.append(path))
+    assert told == [str(tmp_path / "d/a.png")]
+    assert index.paths() == [str(tmp_path / "d/b.png")]
+    assert index.labels.tolist() == [0, 1]
