@@ -87,41 +87,50 @@ def rows_done(run: Path) -> int:
     return len(path.read_text().splitlines()) - 1 if path.is_file() else 0
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> bool:
-    """Whether a condition came true before the process ended."""
-    deadline = time.monotonic() + 300
-    while process.poll() is None and time.monotonic() < deadline:
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], end: float) -> bool:
+    """Whether a condition came true before the process ended, and the time `end`."""
+    while process.poll() is None and time.monotonic() < end:
         if condition():
             return True
         time.sleep(0.001)
     return False
 
 
-def kill_and_resume(train: list[str], run: Path, kills: int, seed: int) -> int:
-    """Runs to the end in spite of `kills` kills; returns how many hit."""
-    rng, note, hits = random.Random(seed), run.with_suffix(".note"), 0
-    process = start(note, *train)
+def kill_and_resume(train: list[str], run: Path, kills: int, seed: int, end: float) -> int:
+    """Runs to the end in spite of `kills` kills; returns how many hit, also in earlier calls.
+
+    At the time `end` it stops, with one more kill that is not counted, to be called again.
+    """
+    note, table = run.with_suffix(".note"), run.with_suffix(".md")
+    hits = len(table.read_text().splitlines()) if table.is_file() else 0
+    resume = ("train", "--resume", str(run))
+    process = start(note, *(resume if (run / "weights" / "last.pt").is_file() else train))
     while hits < kills:
+        rng = random.Random(seed + hits)
         phase = list(LONGEST)[(seed + hits) % len(LONGEST)]
         done = rows_done(run)
         # An epoch of each process is left to it: otherwise the run might never end.
-        if not wait_for(lambda done=done: rows_done(run) > done, process):
-            break
-        if not wait_for(lambda phase=phase: note.read_text() == phase, process):
-            break
+        found = wait_for(lambda done=done: rows_done(run) > done, process, end) and wait_for(
+            lambda phase=phase: note.read_text() == phase, process, end
+        )
         wait = rng.uniform(0, LONGEST[phase])
         time.sleep(wait)
         if process.poll() is not None:
             break
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        if not found:
+            return hits
         hits += 1
         partial = [path.name.split(".")[1] + ".pt" for path in run.rglob(".*.pt.*.partial")]
         at = note.read_text() or "between"
         half = f"{partial[0]} half written" if partial else ""
-        print(f"| {hits} | {phase} + {wait:.3f} s | {at} | {rows_done(run)} | {half} |", flush=True)
+        row = f"| {hits} | {phase} + {wait:.3f} s | {at} | {rows_done(run)} | {half} |"
+        print(row, flush=True)
+        with table.open("a") as file:
+            file.write(row + "\n")
         note.unlink()
-        process = start(note, "train", "--resume", str(run))
+        process = start(note, *resume)
     finish(process)
     return hits
 
@@ -160,37 +169,48 @@ def rows(run: Path) -> list[dict[str, str]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=25)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--architecture", default="rtmdet-ins")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--root", help="a folder to keep, in which the next call goes on")
+    parser.add_argument("--minutes", type=float, default=60, help="stop after these, with --root")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        data, straight, killed = root / "data", root / "straight", root / "killed"
+        return compare_runs(args, Path(args.root or folder))
+
+
+def compare_runs(args: argparse.Namespace, root: Path) -> int:
+    end = time.monotonic() + 60 * args.minutes
+    data, straight, killed = root / "data", root / "straight", root / "killed"
+    if not data.is_dir():
         finish(
             crispmask(
                 *("sample", "--out", str(data), "--images", str(args.images), "--imgsz", "96"),
                 stdout=subprocess.DEVNULL,
             )
         )
-        train = ["train", "--data", str(data / "data.yaml"), "--architecture", args.architecture]
-        train += FLAGS.format(epochs=args.epochs).split()
+    train = ["train", "--data", str(data / "data.yaml"), "--architecture", args.architecture]
+    train += FLAGS.format(epochs=args.epochs).split()
+    if not (straight / "metrics.json").is_file():
         finish(crispmask(*train, "--work-dir", str(straight), stdout=subprocess.DEVNULL))
-        hits = kill_and_resume([*train, "--work-dir", str(killed)], killed, args.kills, args.seed)
-        contents = [
-            torch.load(run / "weights" / "last.pt", weights_only=True) for run in (straight, killed)
-        ]
-        for content in contents:
-            content["config"].pop("work_dir")
-        found = difference(*contents)
-        if not found and rows(straight) != rows(killed):
-            found = "results.csv"
-        left = [str(path.relative_to(killed)) for path in killed.rglob(".*.partial")]
-        if not found and left:
-            found = f"left behind: {left}"
-        print(f"{hits} kills in {args.epochs} epochs:", found or "equal bit by bit")
-        return 1 if found else 0
+    hits = kill_and_resume([*train, "--work-dir", str(killed)], killed, args.kills, args.seed, end)
+    if not (killed / "metrics.json").is_file():
+        print(f"{hits} kills so far; start it again to go on")
+        return 0
+    contents = [
+        torch.load(run / "weights" / "last.pt", weights_only=True) for run in (straight, killed)
+    ]
+    for content in contents:
+        content["config"].pop("work_dir")
+    found = difference(*contents)
+    if not found and rows(straight) != rows(killed):
+        found = "results.csv"
+    left = [str(path.relative_to(killed)) for path in killed.rglob(".*.partial")]
+    if not found and left:
+        found = f"left behind: {left}"
+    print(f"{hits} kills in {args.epochs} epochs:", found or "equal bit by bit")
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

@@ -133,8 +133,8 @@ class TrainConfig:
     """Passes over the training images."""
     time: float = 0.0
     """Hours the training may take, in place of --epochs, which then follow; 0: no limit."""
-    batch: int | Literal["auto"] = "auto"
-    """Images per step, over all processes; auto takes the value of the model table."""
+    batch: int | Literal["auto", "probe"] = "auto"
+    """Images per step, of all processes; auto: of the model table; probe, -1: all a GPU holds."""
     imgsz: int = 1280
     """Longest image side given to the network, pixels; a multiple of 32."""
     lr: float | Literal["auto"] = "auto"
@@ -177,6 +177,8 @@ class TrainConfig:
     """Learning rate at the last step, fraction of the peak; not of steps."""
     nominal_batch: int = 0
     """Images per step of the optimizer, gathered from several batches; 0: those of one batch."""
+    slices: int = 1
+    """Slices a batch is computed in, one after another; grows by itself when memory runs out."""
     freeze: int | Literal["auto"] = "auto"
     """Stages of the backbone, with its stem, that are not trained, 0 to 4; auto: 1 for solov2,
     0 otherwise."""
@@ -244,8 +246,8 @@ class TrainConfig:
         _check(self.epochs >= 1, f"--epochs must be at least 1, not {self.epochs}")
         _check(self.time >= 0, f"--time is a number of hours, not {self.time}")
         _check(
-            self.batch == "auto" or self.batch >= 1,
-            f"--batch must be at least 1 or auto, not {self.batch}",
+            isinstance(self.batch, str) or self.batch >= 1 or self.batch == -1,
+            f"--batch must be at least 1, auto or probe, not {self.batch}",
         )
         _check(
             self.imgsz >= 64 and self.imgsz % 32 == 0,
@@ -315,6 +317,7 @@ class TrainConfig:
             self.processes == "auto" or self.processes >= 1,
             f"--processes must be at least 1 or auto, not {self.processes}",
         )
+        _check(self.slices >= 1, f"--slices must be at least 1, not {self.slices}")
         _check(self.num_nodes >= 1, f"--num-nodes must be at least 1, not {self.num_nodes}")
         _check(self.workers >= 0, f"--workers must not be negative, not {self.workers}")
         _check(

@@ -17,6 +17,7 @@ from crispmask.config import TrainConfig
 from crispmask.data.set_aside import read_with_val
 from crispmask.data.spec import DatasetSpec
 from crispmask.data.workers import naming_the_dead
+from crispmask.engine import probe
 from crispmask.engine.callback import Audience, Callback, Stop, TrainEnd
 from crispmask.engine.class_weights import resolve_class_weights
 from crispmask.engine.clock import Clock
@@ -34,6 +35,7 @@ from crispmask.engine.resolve import Settings, resolve, save_train_config
 from crispmask.engine.resume import Resumed, read_resumed
 from crispmask.engine.run import Run, restore_run, rng_of_ranks, start_run
 from crispmask.engine.seat import Seat
+from crispmask.engine.slices import memory_in_words
 from crispmask.engine.together import joined
 from crispmask.engine.workdir import choose_work_dir
 
@@ -83,7 +85,8 @@ def fit(
     listeners = (*own_callbacks(config, console), *callbacks)
     tell = Audience(listeners if seat is None else ())
     try:
-        return _fit(config, asked, resumed, console, transform, tell, seat)
+        with memory_in_words():
+            return _fit(config, asked, resumed, console, transform, tell, seat)
     except BaseException as error:
         tell.on_error(error)
         raise
@@ -105,9 +108,13 @@ def _fit(
     dataset = read_with_val(config.data, config.val_fraction)
     for note in dataset.notes:
         tell.on_note(note)
-    settings = resolve(
-        config, work_dir, dataset.file, len(dataset.names), num_images=len(dataset.train)
-    )
+    num_classes = len(dataset.names)
+    settings = resolve(config, work_dir, dataset.file, num_classes, len(dataset.train))
+    if probe.is_asked_for(config):
+        config, note = probe.with_probed_batch(config, settings, num_classes)
+        tell.on_note(note)
+        asked = replace(asked, batch=config.batch)
+        settings = resolve(config, work_dir, dataset.file, num_classes, len(dataset.train))
     with joined(settings, asked, transform, seat) as fabric:
         # Another process may have found other folders taken.
         settings = fabric.broadcast(settings)

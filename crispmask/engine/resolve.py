@@ -88,7 +88,8 @@ def resolve(
     row = find_row(architecture, config.model)
     usual = config.backbone in ("auto", row.backbone)
     backbone = row.backbone if usual else full_name(config.backbone)
-    batch = row.batch if config.batch == "auto" else config.batch
+    # One to be probed stands for that of the table until it is known.
+    batch = config.batch if isinstance(config.batch, int) and config.batch > 0 else row.batch
     optimizer, momentum, rate = choose_rate(config, batch, num_classes, num_images)
     weight_decay = WEIGHT_DECAY[optimizer] if config.weight_decay == "auto" else config.weight_decay
     close_mosaic = (
@@ -102,7 +103,7 @@ def resolve(
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
     ranks = resolve_ranks(config, device)
-    if config.batch == "auto":  # a batch of the table may be smaller than the number of GPUs
+    if batch != config.batch:  # a batch of the table may be smaller than the number of GPUs
         batch = -(-batch // ranks.world_size) * ranks.world_size
     rank_batch(batch, ranks.world_size)
     if num_images < ranks.world_size:

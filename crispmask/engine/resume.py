@@ -55,6 +55,7 @@ def read_resumed(config: TrainConfig) -> Resumed:
         config=replace(
             saved,
             data=config.data or saved.data,
+            slices=max(saved.slices, config.slices),
             **_devices(saved, config),
             skip_conversion=False,
             quiet=config.quiet,

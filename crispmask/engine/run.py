@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from crispmask.engine.resolve import Settings
 from crispmask.engine.rng import set_rng_state
 from crispmask.engine.schedule import Schedule, bias_start, schedule_of
 from crispmask.models.interface import Network
+from crispmask.types import Batch
 
 
 @dataclass
@@ -36,6 +37,8 @@ class Run:
         full_gather: batches gathered for a change of the weights, after the warmup.
         scales_loss: a gradient scaler looks after non-finite gradients (precision 16).
         gathered: batches whose gradients wait to be used.
+        window: those batches.
+        slices: each batch is computed in, one after another, to need less memory.
         step: batches done.
         epoch: epochs done.
         best_map: best validation mask mAP50-95 so far, None before the first.
@@ -59,6 +62,8 @@ class Run:
     full_gather: int = 1
     scales_loss: bool = False
     gathered: int = 0
+    window: list[Batch] = field(default_factory=list)
+    slices: int = 1
     step: int = 0
     epoch: int = 0
     best_map: float | None = None
@@ -117,6 +122,7 @@ def start_run(
         config.epochs,
         clip_norm=config.clip_norm or float("inf"),
         full_gather=max(1, round(config.nominal_batch / settings.batch)),
+        slices=config.slices,
         scales_loss=config.precision == "16",
     )
 
@@ -141,6 +147,7 @@ def training_state(run: Run, rngs: list[dict[str, Any]]) -> dict[str, Any]:
         "best_epoch": run.best_epoch,
         "rate_factor": run.rate_factor,
         "setbacks": run.setbacks,
+        "slices": run.slices,
         "rng": rngs,
     }
 
@@ -159,6 +166,7 @@ def restore_run(run: Run, checkpoint: dict[str, Any]) -> None:
     run.best_map, run.best_epoch = state["best_map"], state["best_epoch"]
     run.rate_factor, run.setbacks = state["rate_factor"], state["setbacks"]
     run.gathered = 0
+    run.slices = max(run.slices, state.get("slices", 1))
     states = rng_of_ranks(state)
     set_rng_state(states[run.fabric.global_rank % len(states)])
 

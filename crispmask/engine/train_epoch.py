@@ -13,6 +13,7 @@ from torch import Tensor
 
 from crispmask.engine.optim import set_lr
 from crispmask.engine.run import Run
+from crispmask.engine.slices import add_gradients
 from crispmask.engine.together import mean_over_ranks
 from crispmask.types import Batch
 
@@ -78,20 +79,16 @@ def train_step(run: Run, batch: Batch, is_last: bool = False) -> StepLog:
     lr = run.schedule(run.step) * run.rate_factor
     bias_lr = run.schedule.bias_lr(run.step) * run.rate_factor
     set_lr(run.optimizer, lr, bias_lr, run.schedule.momentum_at(run.step))
-    batch = batch.to(run.fabric.device, non_blocking=True)
     if run.gathered == 0:
         run.optimizer.zero_grad()
+        run.window.clear()
     run.gathered += 1
     updates = is_last or run.gathered >= run.batches_per_update()
 
-    with run.fabric.no_backward_sync(run.model, enabled=not updates):
-        outputs = run.model(batch.images.contiguous(memory_format=torch.channels_last))
-        losses = run.network.loss(outputs, batch.targets)
-        total = torch.stack(list(losses.values())).sum()
-        run.fabric.backward(total)
+    losses = add_gradients(run, batch, updates)
 
     norm = _clip(run) if updates else None
-    log = _read_back(run, losses, total, norm, lr, batch)
+    log = _read_back(run, losses, norm, lr, batch)
     if updates:
         if log.is_finite or run.scales_loss:  # a scaler skips by itself, and has to be told
             run.optimizer.step()
@@ -188,13 +185,13 @@ def _mark_last(batches: Iterable[Batch]) -> Iterator[tuple[Batch, bool]]:
 def _read_back(
     run: Run,
     losses: dict[str, Tensor],
-    total: Tensor,
     norm: Tensor | None,
     lr: float,
     batch: Batch,
 ) -> StepLog:
     """The numbers of a step over all processes, moved to the CPU in one transfer."""
-    numbers = torch.stack([*losses.values(), total, *([] if norm is None else [norm])]).detach()
+    terms = torch.stack(list(losses.values()))
+    numbers = torch.cat([terms, terms.sum()[None], *([] if norm is None else [norm[None]])])
     counts = numbers.new_tensor([len(batch.images), sum(batch.targets.counts)])
     # Means, also of the norm, which is the same everywhere: all processes decide alike.
     *values, images, instances = mean_over_ranks(torch.cat([numbers, counts])).tolist()

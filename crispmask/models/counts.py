@@ -1,8 +1,8 @@
 """What losses are divided by: counts over the whole batch, however it is divided.
 
-A batch may be shared by several processes, and each may compute its share in parts, one after
-another. Every part divides its sums by the same number, made so that the gradients, averaged over
-the processes and summed over the parts of each, are those of the batch in one piece.
+A batch may be shared by several processes, and each may compute its share in slices, one after
+another. Every slice divides its sums by the same number, made so that the gradients, averaged
+over the processes and summed over the slices of each, are those of the batch in one piece.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from torch import Tensor
 
 
 def divisor(count: Tensor, extra: float = 0.0) -> Tensor:
-    """What a part of a batch divides its sum by.
+    """What a slice of a batch divides its sum by.
 
     (count over the whole batch + extra, at least 1) / processes.
     Source: MMDetection averages such counts over the processes, too; before it adds and clamps.
 
     Args:
-        count: of this part, such as its positives; a scalar.
+        count: of this slice, such as its positives; a scalar.
         extra: added once per batch.
     """
     return (_over_batch(count.detach()) + extra).clamp(min=1) / num_ranks()
@@ -43,7 +43,7 @@ def sum_over_ranks(value: Tensor) -> Tensor:
 
 @contextmanager
 def counts_noted() -> Iterator[list[Tensor]]:
-    """Yields a list to which the counts of one part are added, in the order they are asked for."""
+    """Yields a list to which the counts of one slice are added, in the order they are asked for."""
     noted: list[Tensor] = []
 
     def note(count: Tensor) -> Tensor:
