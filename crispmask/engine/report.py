@@ -22,7 +22,7 @@ from crispmask.engine.plots import (
     plot_results,
     predictions_sheet,
 )
-from crispmask.engine.plots.sheets import drawn_size, shrink_mask
+from crispmask.engine.plots.sheets import drawn_size, resize_mask
 from crispmask.geometry.letterbox import resize_image
 from crispmask.geometry.rle import decode_masks
 from crispmask.metrics.confusion import confusion_matrix
@@ -107,14 +107,14 @@ def from_coco(rows: list[Prediction], size: Size, names: tuple[str, ...]) -> Ins
 
     Args:
         rows: its predictions.
-        size: (height, width) of the result, at most the size the rows are for.
+        size: (height, width) of the result.
         names: class names by label.
     """
     masks = np.zeros((len(rows), *size), dtype=np.bool_)
     boxes = np.zeros((len(rows), 4), dtype=np.float32)
     for mask, box, row in zip(masks, boxes, rows, strict=True):
         height, width = row["segmentation"]["size"]
-        mask[:] = shrink_mask(decode_masks([row["segmentation"]])[0], size)
+        mask[:] = resize_mask(decode_masks([row["segmentation"]])[0], size)
         x, y, w, h = row["bbox"]
         box[:] = np.array([x, y, x + w, y + h]) * np.tile([size[1] / width, size[0] / height], 2)
     return Instances(

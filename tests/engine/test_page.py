@@ -98,7 +98,7 @@ def test_a_run(yolo_dataset: MakeDataset, tmp_path: Path) -> None:
     assert f"mask mAP50-95 {contents.metrics.mask.map50_95:.3f} on 5 images" in parser.text
     pictures = images_of(parser)
     assert 3 <= len(pictures) <= 5
-    assert all(picture.shape == (96, 128, 3) for picture in pictures)
+    assert all(picture.shape == (240, 320, 3) for picture in pictures)
 
 
 def test_names_are_text(yolo_dataset: MakeDataset, tmp_path: Path) -> None:

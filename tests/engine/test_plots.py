@@ -209,9 +209,9 @@ def batch(counts: tuple[int, ...]) -> Batch:
 def test_batch_sheet_shows_masks_without_padding(tmp_path: Path) -> None:
     batch_sheet(batch((1,)), (), tmp_path / "batch.jpg")
     sheet = assert_picture(tmp_path / "batch.jpg")[..., ::-1].astype(int)
-    assert sheet.shape == (48 + 16, 64 + 16, 3)
-    np.testing.assert_allclose(sheet[8 + 20, 8 + 12], 0.42 * np.array(class_colour(0)), atol=16)
-    assert sheet[8 + 40, 8 + 50].max() < 12  # beside the mask
+    assert sheet.shape == (240 + 16, 320 + 16, 3)  # five times as large, to have room for tags
+    np.testing.assert_allclose(sheet[8 + 100, 8 + 60], 0.42 * np.array(class_colour(0)), atol=16)
+    assert sheet[8 + 200, 8 + 250].max() < 12  # beside the mask
 
 
 @pytest.mark.parametrize("counts", [(0,), (2, 0, 1), (1,) * 6])
@@ -221,7 +221,7 @@ def test_batch_sheet(tmp_path: Path, counts: tuple[int, ...]) -> None:
     columns = 2 if shown > 1 else 1
     rows = -(-shown // columns)
     sheet = assert_picture(tmp_path / "batch.jpg")
-    assert sheet.shape == (rows * 56 + 8, columns * 72 + 8, 3)
+    assert sheet.shape == (rows * 248 + 8, columns * 328 + 8, 3)
 
 
 def test_predictions_sheet(tmp_path: Path) -> None:

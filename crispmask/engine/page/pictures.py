@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from crispmask.data.images import read_image
 from crispmask.draw import class_colour
 from crispmask.engine.page.contents import Contents
-from crispmask.engine.plots.sheets import drawn_size, shrink_mask
+from crispmask.engine.plots.sheets import drawn_size, resize_mask
 from crispmask.errors import DatasetError
 from crispmask.geometry.letterbox import resize_image
 from crispmask.geometry.outline import mask_to_parts
@@ -143,7 +143,7 @@ def _found(
     drawn, letters = [], 0
     for i in mine[:_MOST_INSTANCES].tolist():  # best score first
         row: Mapping[str, Any] = contents.predictions[int(outcomes.rows[i])]
-        mask = shrink_mask(decode_masks([row["segmentation"]])[0], size)
+        mask = resize_mask(decode_masks([row["segmentation"]])[0], size)
         parts = mask_to_parts(mask)
         d = outline_path(parts)
         letters += len(d)

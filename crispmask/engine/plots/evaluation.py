@@ -68,9 +68,9 @@ def _draw_calibration(axes: Axes, calibration: Calibration) -> None:
         return
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     expected, observed = calibration.expected[full], calibration.observed[full]
-    share = calibration.count[full] / calibration.count.max()
     axes.plot(expected, observed, color=ACCENT)
-    axes.scatter(expected, observed, s=12 + 110 * share, color=ACCENT, linewidths=0, zorder=3)
+    sizes = 12 + 110 * calibration.count[full] / calibration.count.max()
+    axes.scatter(expected, observed, sizes, color=ACCENT, linewidths=0, zorder=3, clip_on=False)
     axes.set_title(f"expected error {calibration.error:.3f}", loc="right", **ASIDE)
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _CELL = 640
 """Longest side of an image on a sheet, pixels."""
+_SMALLEST_CELL = 320
+"""The same of the smallest images: in less, the tags would cover what they name."""
 _JPEG_QUALITY = 92
 
 
@@ -78,12 +80,13 @@ def _enlarged(masks: Tensor | PackedMasks, stride: int, size: Size) -> Iterator[
         yield mask.repeat(stride, axis=0).repeat(stride, axis=1)[:height, :width]
 
 
-def shrink_mask(mask: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:
-    """A mask at a size that is not larger: (h, w) bool, set where at least half is."""
+def resize_mask(mask: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:
+    """A mask at another size: (h, w) bool, set where at least half is."""
     if mask.shape == size:
         return mask
     pixels = mask.astype(np.uint8) * 255
-    return np.asarray(cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA) > 127)
+    way = cv2.INTER_AREA if size < mask.shape else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, size[::-1], interpolation=way) > 127)
 
 
 def _draw(
@@ -94,18 +97,18 @@ def _draw(
     boxes: NDArray[np.float32],
     scores: NDArray[np.float32] | None,
 ) -> NDArray[np.uint8]:
-    """Shrinks first and draws then: lines and letters stay readable on the sheet."""
+    """Resizes first and draws then: lines and letters stay readable on the sheet."""
     size = drawn_size((image.shape[0], image.shape[1]))
     small = np.zeros((len(labels), *size), dtype=bool)
     for target, mask in zip(small, masks, strict=True):  # one at a time: the large ones add up
-        target[:] = shrink_mask(mask, size)
+        target[:] = resize_mask(mask, size)
     boxes = boxes * (np.float32(max(size)) / np.float32(max(image.shape[:2])))
     return draw_instances(resize_image(image, size), small, labels, names, scores, boxes)
 
 
 def drawn_size(size: Size) -> Size:
     """The size an image of `size` has on a sheet."""
-    return fit_size(size, _CELL, upscale=False)
+    return fit_size(size, min(max(*size, _SMALLEST_CELL), _CELL))
 
 
 def _write_sheet(pictures: Sequence[NDArray[np.uint8]], path: str | Path) -> None:
