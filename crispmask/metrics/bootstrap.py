@@ -15,7 +15,7 @@ from crispmask.metrics.weighted_ap import Averages, weighted_averages
 
 _MOST_SAMPLES = 1000
 _FEWEST_SAMPLES = 200
-_MOST_WORK = 400_000_000
+_MOST_WORK = 150_000_000
 """Resamples times predictions; more predictions get fewer resamples."""
 _CHUNK = 4_000_000
 """Weights in memory at once."""
