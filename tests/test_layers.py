@@ -44,12 +44,25 @@ ALLOWED = {
     "runtime": BASE | {"geometry", "sources", "inference"},
     "loading": BASE | {"models", "predict", "runtime"},
     "export": PICTURES | {"data", "models", "predict", "runtime"},
+    "bench": PICTURES
+    | {
+        "data",
+        "models",
+        "metrics",
+        "predict",
+        "runtime",
+        "inference",
+        "sources",
+        "finder",
+        "export",
+    },
     "validate": PICTURES | {"data", "models", "metrics", "engine", "predict", "runtime", "loading"},
     "compare": PICTURES | {"data", "models", "metrics", "engine", "predict", "loading", "validate"},
     "api": BASE | {"recipes", "augment", "engine"},
     "cli": PICTURES
     | {"recipes", "data", "doctor", "models", "metrics", "engine", "predict", "validate", "api"}
-    | {"export", "loading", "runtime", "sources", "inference", "neighbours", "push", "compare"},
+    | {"export", "loading", "runtime", "sources", "inference", "neighbours", "push", "bench"}
+    | {"compare"},
     "__init__": {"version", "types", "api", "models", "predict", "loading", "engine"},
     "__main__": {"cli"},
 }

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from crispmask.bench.config import BenchmarkConfig
 from crispmask.cli import COMMANDS, main
 from crispmask.cli.arguments import flags_of, parse, read_values
 from crispmask.cli.check import CheckConfig
@@ -41,6 +42,7 @@ CONFIGS = {
     "convert": ConvertConfig,
     "models": ModelsConfig,
     "export": ExportConfig,
+    "benchmark": BenchmarkConfig,
     "push": PushConfig,
     "sample": SampleConfig,
 }

@@ -19,6 +19,7 @@ COMMANDS = {
     "val": "COCO mask and box metrics of a checkpoint, at native resolution",
     "predict": "draw and save the instances found in images, URLs, videos or streams",
     "export": "write a graph that ends in final boxes, scores, labels and masks",
+    "benchmark": "latency, memory and mAP of a model in every form this machine can run",
     "push": "put a trained model with a model card on the Hugging Face Hub",
     "compare": "train several models with one recipe and score them with one evaluator",
     "check": "report every problem of a dataset, and write a repaired copy",
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "crispmask") -> int:
 
 def _run(words: Sequence[str], prog: str) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
-        rows = (f"  {name:<10}{summary}" for name, summary in COMMANDS.items())
+        rows = (f"  {name:<11}{summary}" for name, summary in COMMANDS.items())
         print(HELP.format(prog=prog, commands="\n".join(rows)), end="")
         return 0 if words else 2
     name, rest = words[0], words[1:]
@@ -99,6 +100,8 @@ def find_command(name: str) -> Command:
             from crispmask.cli.predict import predict as command
         case "export":
             from crispmask.cli.export import export as command
+        case "benchmark":
+            from crispmask.cli.benchmark import benchmark as command
         case "push":
             from crispmask.cli.push import push as command
         case "compare":
