@@ -1,6 +1,7 @@
 """Peak memory against the number of instances in one image.
 
     python benchmarks/memory.py                  # the table of benchmarks/memory.md
+    python benchmarks/memory.py --what train --architectures solov2 --strides 1    # a part
     python benchmarks/memory.py --case train rtmdet-ins 300 4    # one row, as JSON
 
 Each case runs in a process of its own: one training step (forward, loss, backward) of the
@@ -27,7 +28,9 @@ SMALLEST = {"solov2": "nano", "rtmdet-ins": "tiny"}
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--case", nargs=4, metavar=("WHAT", "ARCHITECTURE", "INSTANCES", "STRIDE"))
-    parser.add_argument("--instances", type=int, nargs="+", default=[1, 10, 100, 300])
+    parser.add_argument("--what", nargs="+", default=["train", "predict", "val"])
+    parser.add_argument("--architectures", nargs="+", default=list(SMALLEST))
+    parser.add_argument("--instances", type=int, nargs="+", default=[0, 1, 30, 100, 300])
     parser.add_argument("--strides", type=int, nargs="+", default=[4, 2, 1])
     parser.add_argument("--imgsz", type=int, default=IMGSZ)
     args = parser.parse_args()
@@ -36,19 +39,17 @@ def main() -> None:
         run = {"train": train_step, "predict": predict, "val": validate}[what]
         print(json.dumps(run(architecture, int(instances), int(stride), args.imgsz)))
         return
-    print("| what | architecture | instances | stride | positives | forward | added | peak | s |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for what, architecture, stride in (
-        *(("train", a, s) for a in SMALLEST for s in args.strides),
-        *(("predict", a, 1) for a in SMALLEST),
-        *(("val", a, 1) for a in SMALLEST),
-    ):
-        for instances in args.instances:
-            row = run_case(what, architecture, instances, stride, args.imgsz)
-            numbers = [
-                f"{row[k]:.0f}" for k in ("positives", "forward", "added", "peak", "seconds")
-            ]
-            print("|", " | ".join([what, architecture, str(instances), str(stride), *numbers]), "|")
+    columns = ("positives", "forward", "added", "peak", "seconds")
+    print("| what | architecture | instances | mask stride |", " | ".join(columns), "|")
+    print("|---" * (4 + len(columns)) + "|")
+    for what in args.what:
+        for architecture in args.architectures:
+            for stride in args.strides if what == "train" else [1]:
+                for instances in args.instances:
+                    row = run_case(what, architecture, instances, stride, args.imgsz)
+                    cells = [what, architecture, instances, stride if what == "train" else "-"]
+                    cells += [f"{row[column]:.0f}" for column in columns]
+                    print("|", " | ".join(map(str, cells)), "|", flush=True)
 
 
 def run_case(

@@ -228,6 +228,8 @@ class TrainConfig:
     """Batch norms see the images of all GPUs; auto: with several GPUs."""
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
     """Arithmetic; auto: bf16 on GPUs that have it, 16 on other GPUs, 32 elsewhere."""
+    compile: bool = False
+    """Compile the network: minutes until the first step, faster ones from then on."""
     seed: int = 0
     """Seed of weights, data order and augmentation."""
     deterministic: bool = False

@@ -21,6 +21,7 @@ from crispmask.engine import probe
 from crispmask.engine.callback import Audience, Callback, Stop, TrainEnd
 from crispmask.engine.class_weights import resolve_class_weights
 from crispmask.engine.clock import Clock
+from crispmask.engine.compile import naming_compile_errors
 from crispmask.engine.device import set_deterministic
 from crispmask.engine.epochs import Job, evaluate_best, train_epochs
 from crispmask.engine.evaluate import evaluate_predictions
@@ -174,7 +175,7 @@ def _train(
     if is_first:
         tell.on_train_start(describe_start(settings, run, data, weights, job.stop))
     try:
-        with naming_the_dead((loaders.train, loaders.val)):
+        with naming_the_dead((loaders.train, loaders.val)), naming_compile_errors():
             best = train_epochs(run, job) or evaluate_best(run, job)
     except KeyboardInterrupt:
         draw_results(work_dir.path)

@@ -13,6 +13,7 @@ from lightning_fabric.wrappers import _FabricModule
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch.optim import Optimizer
 
+from crispmask.engine.compile import compile_network
 from crispmask.engine.ema import Ema
 from crispmask.engine.optim import build_optimizer
 from crispmask.engine.resolve import Settings
@@ -109,6 +110,8 @@ def start_run(
     fabric.to_device(ema.network)
     if settings.sync_bn:
         convert_sync_batchnorm(network)  # of timm: torch's own would drop activations inside norms
+    if config.compile:  # not the averages: validation has too many sizes, once each
+        compile_network(network, fabric.device, config.multi_scale > 0, fabric.is_global_zero)
     model, wrapped = fabric.setup(network.train(), optimizer)
     plan = partial(schedule_of, config, settings.lr, steps_per_epoch=steps_per_epoch)
     return Run(

@@ -15,6 +15,7 @@ from conftest import DATA, Case, reference_json
 
 import crispmask
 from crispmask.errors import WeightsError
+from crispmask.geometry.boxes import masks_to_boxes
 from crispmask.geometry.letterbox import fit_size, pad_image, resize_image
 from crispmask.geometry.rle import decode_masks
 
@@ -49,8 +50,23 @@ def test_a_resized_image(case: Case, checkpoint: Path) -> None:
         assert np.mean(best_ious(found, found.masks, masks, scores, labels)) > 0.97
         theirs = with_their_scales(model.network, image)
         assert min(best_ious(found, theirs, masks, scores, labels)) >= 0.999
+        assert_boxes_clipped_to_the_image(found, goldens[f"{prefix}/bboxes"], scores, labels)
     else:
+        # Theirs are zeros; ours are around the masks.
+        assert (goldens[f"{prefix}/bboxes"] == 0).all()
+        assert (found.boxes == masks_to_boxes(found.masks)).all()
         assert min(best_ious(found, found.masks, masks, scores, labels)) >= 0.999
+
+
+def assert_boxes_clipped_to_the_image(found, boxes: np.ndarray, scores, labels) -> None:
+    """Theirs are clipped to the padded input alone: some leave the image."""
+    height, width = found.masks.shape[1:]
+    limit = np.array([width, height, width, height], dtype=np.float32)
+    assert (boxes > limit + 1).any()
+    inside = np.clip(boxes, 0, limit)
+    for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True):
+        same = (np.abs(scores - score) < 3e-4) & (labels == label)
+        assert np.abs(inside[same] - box).max(axis=1).min() < 0.1
 
 
 def best_ious(found, ours: np.ndarray, masks: np.ndarray, scores, labels) -> list[float]:
