@@ -73,32 +73,37 @@ def accumulate(comparison: Comparison, ranking: Ranking, iou: NDArray[np.float64
             for limit, most in enumerate(LIMITS):
                 hits = right[rank < most].sum(axis=0)
                 recall[:, label, a, limit] = hits / wanted[label]
-            for level in range(T):
-                precision[level, :, label, a], scores[level, :, label, a] = interpolate(
-                    right[:, level], wrong[:, level], found.score[order], int(wanted[label])
-                )
+            precision[:, :, label, a], scores[:, :, label, a] = interpolate(
+                right.T, wrong.T, found.score[order], int(wanted[label])
+            )
     return Accumulated(precision, scores, recall, everywhere)
 
 
 def interpolate(
     right: NDArray[np.bool_], wrong: NDArray[np.bool_], scores: NDArray[np.float64], wanted: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Highest precision (R,) at or beyond each recall level, and the score (R,) that reaches it.
+    """Highest precision (T, R) at or beyond each recall level, and the score that reaches it.
 
     Args:
-        right: (n,) predictions that found an instance, best score first.
-        wrong: (n,) those that found none; what is neither does not count.
+        right: (T, n) predictions that found an instance, best score first.
+        wrong: (T, n) those that found none; what is neither does not count.
         scores: (n,) descending.
         wanted: instances to be found.
+
+    Returns:
+        Precision and scores, both (T, R); 0 for recalls that are not reached.
     """
-    precision, threshold = np.zeros(len(RECALL_LEVELS)), np.zeros(len(RECALL_LEVELS))
-    if not len(scores):
+    T, n = right.shape
+    precision, threshold = np.zeros((T, len(RECALL_LEVELS))), np.zeros((T, len(RECALL_LEVELS)))
+    if not n:
         return precision, threshold
-    hits, misses = np.cumsum(right, dtype=np.float64), np.cumsum(wrong, dtype=np.float64)
-    exact = hits / (hits + misses + np.spacing(1))
-    best = np.maximum.accumulate(exact[::-1])[::-1]
-    place = np.searchsorted(hits / wanted, RECALL_LEVELS, side="left")
-    reached = place < len(scores)
-    precision[reached] = best[place[reached]]
-    threshold[reached] = scores[place[reached]]
+    hits = np.cumsum(right, axis=1, dtype=np.float64)
+    exact = hits / (hits + np.cumsum(wrong, axis=1, dtype=np.float64) + np.spacing(1))
+    best = np.maximum.accumulate(exact[:, ::-1], axis=1)[:, ::-1]
+    recall = hits / wanted
+    for level in range(T):
+        place = np.searchsorted(recall[level], RECALL_LEVELS, side="left")
+        reached = int(np.searchsorted(place, n, side="left"))  # places ascend
+        precision[level, :reached] = best[level, place[:reached]]
+        threshold[level, :reached] = scores[place[:reached]]
     return precision, threshold

@@ -135,10 +135,10 @@ def _boundary_overlaps(
 
 def to_rle(segmentation: Any, size: Size) -> Any:
     """Compressed RLE of polygons, of uncompressed RLE, or of itself."""
+    if isinstance(segmentation, dict) and not isinstance(segmentation["counts"], list):
+        return segmentation  # first: there are hundreds of thousands
     from faster_coco_eval.core import mask as coco_mask
 
     if isinstance(segmentation, list):
         return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
-    if isinstance(segmentation["counts"], list):
-        return coco_mask.frPyObjects(segmentation, *size)
-    return segmentation
+    return coco_mask.frPyObjects(segmentation, *size)
