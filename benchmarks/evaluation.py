@@ -112,7 +112,9 @@ def ours(truth: dict[str, Any], found: list[tuple[int, list[dict[str, Any]]]]) -
     return [metrics.mask.map50_95, metrics.box.map50_95]
 
 
-def pycocotools(truth: dict[str, Any], found: list[tuple[int, list[dict[str, Any]]]]) -> list[float]:
+def pycocotools(
+    truth: dict[str, Any], found: list[tuple[int, list[dict[str, Any]]]]
+) -> list[float]:
     """Mask and box AP; making the objects of the rows counts, as it does for ours."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval

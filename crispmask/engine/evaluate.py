@@ -16,7 +16,6 @@ from lightning_fabric import Fabric
 from crispmask.config import DecodeConfig
 from crispmask.engine.together import gather
 from crispmask.geometry.boxes import masks_to_boxes
-from crispmask.geometry.rle import encode_masks
 from crispmask.metrics.coco import CocoMetrics, evaluate_fully, measure
 from crispmask.metrics.comparison import Comparer, Comparison
 from crispmask.models.detections import (
@@ -137,7 +136,7 @@ def predict_batches(
 def to_coco(
     found: Detections, image_id: int, valid_size: Size, original_size: Size
 ) -> list[Prediction]:
-    """Rows of a COCO results file, masks encoded a few at a time.
+    """Rows of a COCO results file; no mask is drawn, its runs follow from the coarse one.
 
     Args:
         found: detections of one image in input pixels.
@@ -145,15 +144,9 @@ def to_coco(
         valid_size: (height, width) of the resized image inside the padded input.
         original_size: (height, width) of the image file.
     """
-    rles: list[dict[str, Any]] = []
-    mask_boxes = [np.zeros((0, 4), dtype=np.float32)]
-    for chunk in paste_masks(found, valid_size, original_size):
-        masks = chunk.cpu().numpy()  # (n, H, W)
-        rles += encode_masks(masks)
-        if found.boxes is None:
-            mask_boxes.append(masks_to_boxes(masks))
+    masks = paste_masks(found, valid_size, original_size)
     if found.boxes is None:
-        boxes = np.concatenate(mask_boxes)
+        boxes = masks_to_boxes(masks)
     else:
         boxes = scale_boxes(found.boxes.float(), valid_size, original_size).cpu().numpy()
     xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)  # (N, 4)
@@ -166,6 +159,10 @@ def to_coco(
             "segmentation": rle,
         }
         for score, label, box, rle in zip(
-            found.scores.tolist(), found.labels.tolist(), xywh.tolist(), rles, strict=True
+            found.scores.tolist(),
+            found.labels.tolist(),
+            xywh.tolist(),
+            masks.to_coco(),
+            strict=True,
         )
     ]

@@ -128,7 +128,7 @@ def _spans(
 ) -> NDArray[np.int64]:
     """The runs (R, 2) of one mask as `MaskRuns` holds them."""
     above = soft > threshold
-    across, down = above.any(axis=0), above.any(axis=1)
+    across, down = np.asarray(above.any(axis=0)), np.asarray(above.any(axis=1))
     if not down.any():
         return np.zeros((0, 2), dtype=np.int64)
     x1, x2 = _reach(across, columns)

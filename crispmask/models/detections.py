@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from crispmask.geometry.boxes import masks_to_boxes
-from crispmask.geometry.mask_runs import collect_masks
-from crispmask.models.allocator import return_large_blocks
+from crispmask.geometry.enlarge import runs_of_soft_masks
+from crispmask.geometry.mask_runs import MaskRuns, array_if_small
 from crispmask.types import Instances, Size
 
 CHUNK_PIXELS = 1 << 23
@@ -63,32 +63,24 @@ class Detections:
         return h * self.mask_stride, w * self.mask_stride
 
 
-def paste_masks(found: Detections, valid_size: Size, original_size: Size) -> Iterator[Tensor]:
-    """Yields the masks at the size of the image file, a few instances at a time.
-
-    Enlarges to the network input, cuts the padding off and resizes to the file: bilinear,
-    pixel centres aligned, height and width each by their own ratio.
+def paste_masks(found: Detections, valid_size: Size, original_size: Size) -> MaskRuns:
+    """The masks at the size of the image file, as runs; see `runs_of_soft_masks`.
 
     Args:
         found: detections of one image.
         valid_size: (height, width) of the resized image inside the padded input.
         original_size: (height, width) of the image file.
-
-    Yields:
-        (n, H, W) bool on the device of the detections; n sums to N.
     """
-    return_large_blocks()
-    height, width = valid_size
-    largest = max(*(h * w for h, w in (found.input_size, original_size)), 1)
-    for soft in found.soft_masks.split(max(1, CHUNK_PIXELS // largest)):
-        if len(soft) == 0:  # splitting nothing gives one empty chunk
-            return
-        x = soft[None]  # (1, n, h, w)
-        x = F.interpolate(x, found.input_size, mode="bilinear", align_corners=False)
-        x = x[..., :height, :width]
-        if original_size != valid_size:
-            x = F.interpolate(x, original_size, mode="bilinear", align_corners=False)
-        yield x[0] > found.threshold
+    return runs_of_soft_masks(
+        _soft_masks(found), found.threshold, found.mask_stride, valid_size, original_size
+    )
+
+
+def _soft_masks(found: Detections) -> Iterator[NDArray[np.float32]]:
+    """One after the other, brought to the CPU a few at a time."""
+    h, w = found.soft_masks.shape[1:]
+    for chunk in found.soft_masks.split(max(1, CHUNK_PIXELS // max(h * w, 1))):
+        yield from chunk.float().cpu().numpy()
 
 
 def scale_boxes(boxes: Tensor, from_size: Size, to_size: Size) -> Tensor:
@@ -110,8 +102,7 @@ def to_instances(
         original_size: (height, width) of the image file.
         names: class names by label.
     """
-    chunks = (chunk.cpu().numpy() for chunk in paste_masks(found, valid_size, original_size))
-    masks = collect_masks(chunks, len(found), original_size)
+    masks = paste_masks(found, valid_size, original_size)
     if found.boxes is None:
         boxes = masks_to_boxes(masks)
     else:
@@ -120,6 +111,6 @@ def to_instances(
         scores=found.scores.float().cpu().numpy(),
         labels=found.labels.cpu().numpy().astype(np.int64),
         boxes=boxes,
-        masks=masks,
+        masks=array_if_small(masks),
         names=names,
     )

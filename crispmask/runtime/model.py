@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from crispmask.errors import ConfigError
 from crispmask.geometry.boxes import masks_to_boxes
+from crispmask.geometry.enlarge import runs_of_soft_masks
 from crispmask.geometry.letterbox import fit_size, pad_image, resize_image, round_up
-from crispmask.geometry.mask_runs import collect_masks
+from crispmask.geometry.mask_runs import array_if_small
 from crispmask.inference.run import AnySource, Find, Frame, frames_of, of_one_shape, run, tiled
 from crispmask.inference.settings import Settings
 from crispmask.inference.views import View, merge, mirror
@@ -196,8 +196,9 @@ class GraphModel(ABC):
 
     def _to_instances(self, view: View, valid: Size, original: Size) -> Instances:
         soft_masks, info = view.soft_masks, self.info
-        chunks = paste_masks(soft_masks, valid, original, info.mask_threshold, info.mask_stride)
-        masks = collect_masks(chunks, len(soft_masks), original)
+        masks = runs_of_soft_masks(
+            soft_masks, info.mask_threshold, info.mask_stride, valid, original
+        )
         if view.boxes is None:
             boxes = masks_to_boxes(masks)
         else:
@@ -205,7 +206,7 @@ class GraphModel(ABC):
             scale = np.array([width / w, height / h] * 2, dtype=np.float32)
             limit = np.array([width, height] * 2, dtype=np.float32)
             boxes = np.clip(view.boxes * scale, 0, limit)
-        return Instances(view.scores, view.labels, boxes, masks, self.names)
+        return Instances(view.scores, view.labels, boxes, array_if_small(masks), self.names)
 
     def _frame(self, imgsz: int | Size | None) -> int | Size:
         size = self.info.imgsz
@@ -249,27 +250,3 @@ def prepare(image: Image, frame: int | Size, info: GraphInfo) -> tuple[NDArray[A
     padded = pad_image(resize_image(image, valid), size, info.pad_value)
     x = np.ascontiguousarray(padded.transpose(2, 0, 1))
     return (x / np.float32(255) if info.input == "float" else x), valid
-
-
-def paste_masks(
-    soft_masks: NDArray[Any], valid: Size, original: Size, threshold: float, stride: int
-) -> Iterator[NDArray[np.bool_]]:
-    """Yields the masks (1, H, W) at the size of the image file.
-
-    Enlarges to the input, cuts the padding off and resizes to the file, bilinear, as
-    `crispmask.models.detections.paste_masks` does.
-
-    Args:
-        soft_masks: (N, h, w).
-        valid: (height, width) of the resized image inside the input.
-        original: (height, width) of the image file.
-        threshold: a soft mask above it is inside the instance.
-        stride: input pixels per mask pixel.
-    """
-    for soft in soft_masks:
-        h, w = soft.shape
-        x = cv2.resize(soft.astype(np.float32), (w * stride, h * stride))
-        x = x[: valid[0], : valid[1]]
-        if original != valid:
-            x = cv2.resize(x, (original[1], original[0]))
-        yield (x > threshold)[None]

@@ -74,7 +74,7 @@ def test_no_images() -> None:
 def test_rows_equal_those_of_instances(
     with_boxes: bool, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crispmask.models.detections.CHUNK_PIXELS", 2 * 90 * 70)  # two at a time
+    monkeypatch.setattr("crispmask.models.detections.CHUNK_PIXELS", 2 * 8 * 8)  # two at a time
     generator = torch.Generator().manual_seed(count)
     boxes = torch.tensor([[1.0, 2.0, 20.0, 24.0]]).expand(count, 4)
     found = Detections(

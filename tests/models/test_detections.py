@@ -24,11 +24,9 @@ def make_detections(num: int, h: int = 8, w: int = 12, stride: int = 4) -> Detec
 
 def test_chunks_do_not_change_the_masks(monkeypatch) -> None:
     found = make_detections(7)
-    whole = torch.cat(list(paste_masks(found, (30, 40), (61, 83))))
-    monkeypatch.setattr(detections, "CHUNK_PIXELS", 2 * 61 * 83)
-    chunks = list(paste_masks(found, (30, 40), (61, 83)))
-    assert [len(chunk) for chunk in chunks] == [2, 2, 2, 1]
-    assert torch.cat(chunks).equal(whole)
+    whole = paste_masks(found, (30, 40), (61, 83)).dense()
+    monkeypatch.setattr(detections, "CHUNK_PIXELS", 2 * 8 * 12)
+    np.testing.assert_array_equal(paste_masks(found, (30, 40), (61, 83)).dense(), whole)
     assert whole.shape == (7, 61, 83)
 
 
@@ -36,12 +34,12 @@ def test_a_square_lands_where_it_was() -> None:
     soft = torch.zeros(1, 16, 16)
     soft[:, 4:8, 2:10] = 1  # x 8 to 40, y 16 to 32 in input pixels
     found = Detections(torch.ones(1), torch.zeros(1).long(), None, soft, 0.5, 4)
-    mask = torch.cat(list(paste_masks(found, (48, 64), (96, 128))))[0].numpy()
+    mask = paste_masks(found, (48, 64), (96, 128)).dense()[0]
     np.testing.assert_array_equal(masks_to_boxes(mask[None])[0], [16, 32, 80, 64])
 
 
-def test_no_detections_give_no_chunk() -> None:
-    assert list(paste_masks(make_detections(0), (32, 48), (100, 150))) == []
+def test_no_detections_give_no_masks() -> None:
+    assert paste_masks(make_detections(0), (32, 48), (100, 150)).shape == (0, 100, 150)
 
 
 def test_boxes_around_masks() -> None:
