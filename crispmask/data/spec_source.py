@@ -15,6 +15,12 @@ from crispmask.errors import DatasetError
 _NAMES_FILES = ("classes.txt", "obj.names")
 """Files with a class name per line, beside a folder `images`; Label Studio writes the first."""
 
+_COCO_FILES = (
+    *("annotations/instances_train*.json", "annotations/instances_default.json"),
+    *("train/_annotations.coco.json", "result.json"),
+)
+"""Where COCO, CVAT, Roboflow and Label Studio put a COCO file."""
+
 _VAL_KEYS = ("val", "validation", "valid")
 
 
@@ -23,7 +29,8 @@ def find_source(data: str | Path) -> Path:
 
     Args:
         data: that file, which may be a COCO file, or its folder. In a folder data.yaml counts;
-            else the only YAML file; else obj.data of Darknet and CVAT; else a list of class names.
+            else the only YAML file; else obj.data of Darknet and CVAT; else a list of class names;
+            else a COCO file.
     """
     path = Path(data).expanduser()
     if not path.is_dir():
@@ -32,8 +39,10 @@ def find_source(data: str | Path) -> Path:
         return path / "data.yaml"
     written = sorted([*path.glob("*.yaml"), *path.glob("*.yml")])
     others = [path / name for name in ("obj.data", *_NAMES_FILES)]
-    found = written if len(written) == 1 else [file for file in others if file.is_file()]
-    return found[0] if found else path / "data.yaml"
+    if len(written) == 1:
+        return written[0]
+    others += [file for pattern in _COCO_FILES for file in sorted(path.glob(pattern))]
+    return next((file for file in others if file.is_file()), path / "data.yaml")
 
 
 def read_source(reporter: Reporter) -> dict[str, Any]:

@@ -330,6 +330,9 @@ def test_a_file_without_data_yaml(tmp_path: Path, train: str, val: str | None) -
     assert len(spec.train) == 2
     assert len(spec.val) == (2 if val else 0)
     assert read_spec(spec.file) == spec
+    if val:  # and its folder is enough
+        (tmp_path / "d/data.yaml").unlink()
+        assert read_spec(tmp_path / "d") == spec
 
 
 def test_large_files_are_worth_a_word(
