@@ -47,6 +47,8 @@ def test_from_data_to_metrics(architecture: str, data: Path) -> None:
     best = "run/weights/best.pt"
 
     assert main(["val", f"weights={best}", f"data={data}", "out=val", "workers=0"]) == 0
+    assert Path("run/report.html").is_file()
+    assert Path("val/report.html").is_file()
     measured = json.loads(Path("val/metrics.json").read_text())
     of_the_run = json.loads(Path("run/metrics.json").read_text())
     assert measured.pop("per_class").keys() == of_the_run.pop("per_class").keys()
