@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crispmask.data.coco_rows import AnnotationProblem
-from crispmask.data.coco_table import CocoTable, with_labels
+from crispmask.data.coco_table import CocoTable, labels_among
 from crispmask.data.index import DatasetIndex, join_indexes, offsets_of, take_images, take_runs
 from crispmask.data.index_cache import FileState
 from crispmask.data.paths import ImagePaths
@@ -106,16 +106,20 @@ def join_tables(
     start = 0
     for table, found in zip(tables, paths, strict=True):
         encoded = [os.fsencode(path) for path in found]
+        labels = labels_among(table, names)
         indexes.append(
             replace(
-                with_labels(table, names),
+                table.index,
+                labels=labels[table.index.labels],
                 path_bytes=np.frombuffer(b"".join(encoded), dtype=np.uint8),
                 path_offsets=offsets_of([len(path) for path in encoded]),
             )
         )
-        for problem in table.problems:
-            i = start + problem.image
-            problems[i] = (*problems.get(i, ()), problem.problem)
+        for found_in in table.problems:
+            i = start + found_in.image
+            problem = found_in.problem
+            problem = replace(problem, label=int(labels[problem.label]))
+            problems[i] = (*problems.get(i, ()), problem)
         start += len(found)
     return CocoImages(
         CocoSource(

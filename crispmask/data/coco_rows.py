@@ -31,11 +31,15 @@ class AnnotationProblem:
         kind: what is wrong.
         annotation: its id, as text.
         message: what is wrong, and what to do.
+        label: of its category, -1 if there is none.
+        box: left, top, width and height in pixels where it is a box alone; else empty.
     """
 
     kind: RowKind
     annotation: str
     message: str
+    label: int = -1
+    box: tuple[float, ...] = ()
 
     def __str__(self) -> str:
         return f"annotation {self.annotation}: {self.message}"
@@ -83,7 +87,11 @@ def read_rows(
                 )
             rings = _rings(row.get("segmentation"), size)
         except _RowError as error:
-            problems.append(AnnotationProblem(error.kind, str(row.get("id")), str(error)))
+            label = labels_by_id.get(row["category_id"], -1)
+            box = _box(row.get("bbox")) if error.kind == "box" else ()
+            problems.append(
+                AnnotationProblem(error.kind, str(row.get("id")), str(error), label, box)
+            )
             continue
         labels.append(labels_by_id[row["category_id"]])
         instances.append(rings)
@@ -95,6 +103,13 @@ def read_rows(
         np.array(ids, dtype=np.int64),
         tuple(problems),
     )
+
+
+def _box(values: Any) -> tuple[float, ...]:
+    if not isinstance(values, list) or len(values) != 4:
+        return ()
+    box = tuple(float(v) for v in values if isinstance(v, (int, float)) and math.isfinite(v))
+    return box if len(box) == 4 and min(box[2:]) > 0 else ()
 
 
 def _rings(segmentation: Any, size: Size) -> list[NDArray[np.float64]]:

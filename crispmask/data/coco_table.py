@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -131,7 +131,8 @@ def _load(kept: Path, path: Path, state: FileState) -> CocoTable:
         index_of_arrays(arrays),
         arrays["ids"],
         tuple(
-            ImageProblem(image, AnnotationProblem(*values)) for image, *values in rest["problems"]
+            ImageProblem(image, AnnotationProblem(kind, number, message, label, tuple(box)))
+            for image, kind, number, message, label, box in rest["problems"]
         ),
     )
 
@@ -141,8 +142,9 @@ def _keep(table: CocoTable, kept: Path) -> None:
     rest = {
         "categories": table.categories,
         "problems": [
-            (p.image, p.problem.kind, p.problem.annotation, p.problem.message)
+            (p.image, q.kind, q.annotation, q.message, q.label, q.box)
             for p in table.problems
+            for q in (p.problem,)
         ],
     }
     arrays = {
@@ -158,15 +160,11 @@ def _keep(table: CocoTable, kept: Path) -> None:
         _logger.warning("%s: cannot be kept (%s); %s is read again", kept, error, table.path)
 
 
-def with_labels(table: CocoTable, names: Sequence[str]) -> DatasetIndex:
-    """The index of a table with labels that count these class names.
+def labels_among(table: CocoTable, names: Sequence[str]) -> NDArray[np.int64]:
+    """(C + 1,) the label of each of C categories by its name, and -1 for what is none.
 
-    Args:
-        table: all its categories are among the names.
-        names: class names by label.
+    It is -1, too, where names lacks the category.
     """
     label_of = {name: label for label, name in enumerate(names)}
-    labels = np.array(
-        [label_of.get(name, -1) for name in table.categories.values()], dtype=np.int64
-    )
-    return replace(table.index, labels=labels[table.index.labels], file=None)
+    labels = [label_of.get(name, -1) for name in table.categories.values()]
+    return np.array([*labels, -1], dtype=np.int64)

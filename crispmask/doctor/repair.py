@@ -18,7 +18,7 @@ from crispmask.data.rows import Row, parse_rows
 from crispmask.data.spec import DatasetSpec
 from crispmask.doctor.annotations import coco_lookup
 from crispmask.doctor.examine import Examination
-from crispmask.doctor.repair_coco import Change, write_rows
+from crispmask.doctor.repair_coco import BoxMode, Change, write_rows
 from crispmask.doctor.rows import NO_AREA, as_polygons, in_pixels
 from crispmask.doctor.scan import Record
 from crispmask.errors import DatasetError
@@ -27,7 +27,6 @@ from crispmask.geometry.polygons import clip_polygons, polygons_area
 from crispmask.types import Part, Size
 
 CopyMode = Literal["copy", "hardlink", "symlink"]
-BoxMode = Literal["drop", "rectangle"]
 
 
 def write_repaired_copy(
@@ -118,7 +117,7 @@ def _write(
             target.parent.mkdir(parents=True, exist_ok=True)
             _place(record.image, target, copy)
             if record.image in lookup:
-                yield from write_rows(*lookup[record.image], label_path(target))
+                yield from write_rows(*lookup[record.image], label_path(target), boxes)
             elif record.has_labels:
                 changes = _repair_labels(record, len(found.names), label_path(target), boxes)
                 yield from sorted(changes, key=lambda change: change.line)

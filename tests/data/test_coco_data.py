@@ -182,6 +182,20 @@ def test_a_file_is_parsed_once(sample: Path, tmp_path: Path, kept: Path, reads: 
     assert reads[3:] == ["instances_train.json", "instances_val.json"]
 
 
+def test_problems_are_kept_as_well(tmp_path: Path, kept: Path, reads: list[str]) -> None:
+    empty = {"segmentation": {"size": [40, 60], "counts": [2400]}}
+    simple(tmp_path / "d", [{"segmentation": [], "bbox": [1, 2.5, 3, 4]}, empty, {}])
+    first = coco_table.read_coco_table(tmp_path / "d/coco.json")
+    coco_table._read.cache_clear()
+    again = coco_table.read_coco_table(tmp_path / "d/coco.json")
+    assert len(reads) == 1
+    assert again.problems == first.problems
+    assert [p.problem.kind for p in first.problems] == ["box", "empty"]
+    assert first.problems[0].problem.box == (1, 2.5, 3, 4)
+    assert again.categories == first.categories
+    assert again.ids.tolist() == first.ids.tolist() == [102]
+
+
 def test_an_image_that_changes_is_looked_at_again(
     tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

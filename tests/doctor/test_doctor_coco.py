@@ -67,6 +67,27 @@ def test_repaired_copy_has_label_files(clean: Path, tmp_path: Path) -> None:
     assert "data:image/jpeg" in (tmp_path / "page.html").read_text()
 
 
+def test_boxes_become_rectangles_if_asked(clean: Path, tmp_path: Path) -> None:
+    coco(
+        [
+            {"segmentation": [], "bbox": [40, 30, 200, 20]},
+            {"segmentation": [], "bbox": [200, 30, 20, 20]},  # outside
+            {"segmentation": [], "bbox": [40, 30, 0, 20]},
+            {"segmentation": [], "bbox": "none"},
+            {"segmentation": []},
+        ]
+    )(clean)
+    words = ["check", "--data", str(clean), "--boxes", "rectangle"]
+    assert main([*words, "--fix-to", str(tmp_path / "out")]) == 1
+    index = build_index(read_spec(tmp_path / "out").train, 2)
+    polygons, labels = index.annotation(0, (64, 96))
+    assert labels.tolist() == [0, 0, 1]
+    assert polygons[0][0].round(3).tolist() == [[40, 30], [96, 30], [96, 50], [40, 50]]
+    changes = (tmp_path / "out/changes.csv").read_text()
+    assert changes.count("annotation left out") == 4
+    assert 'box turned into a rectangle,"annotation 52' in changes
+
+
 def test_json_has_the_annotation(clean: Path, tmp_path: Path) -> None:
     coco([{"segmentation": [TIE]}])(clean)
     assert main(["check", "--data", str(clean), "--json", str(tmp_path / "r.json")]) == 0
