@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from crispmask.data.index import ARRAYS, DatasetIndex
 from crispmask.data.scan import build_index
 from crispmask.data.spec import read_spec
+from crispmask.data.workers import StartWorker, light_forks, new_slots
 
 LOOKS = 100_000
 """Images that the workers look at in one round, some more than once if there are fewer."""
@@ -71,6 +72,8 @@ def read(data: str) -> None:
 class Looks(Dataset[torch.Tensor]):
     """Looks at annotations."""
 
+    note: object = None
+
     def __init__(self, index: DatasetIndex) -> None:
         self.index = index
 
@@ -96,10 +99,17 @@ def workers_memory(data: str, workers: int, images: int, method: str, mapped: bo
         num_workers=workers,
         persistent_workers=True,
         multiprocessing_context=method,
+        worker_init_fn=StartWorker(new_slots(workers)),
     )
-    for _ in range(2):
-        for _ in loader:
-            pass
+    # As in training, where both were used before the processes start.
+    torch.manual_seed(0)
+    np.random.default_rng(0)
+    with light_forks():
+        batches = iter(loader)
+    for _ in batches:
+        pass
+    for _ in loader:
+        pass
     children = [worker.pid for worker in loader._iterator._workers]  # type: ignore[union-attr]
     print(sum(map(memory_of, [os.getpid(), *children])))
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from crispmask.data.collate import MULTIPLE, collate
 from crispmask.data.dataset import TrainDataset, TrainKey, ValDataset
 from crispmask.data.index import DatasetIndex
-from crispmask.data.workers import IDLE, StartWorker, frozen_garbage, new_slots, obituary
+from crispmask.data.workers import IDLE, StartWorker, light_forks, new_slots, obituary
 from crispmask.errors import CrispmaskError, DatasetError
 from crispmask.geometry.letterbox import round_up
 from crispmask.types import Batch, Sample
@@ -119,7 +119,7 @@ class BatchLoader(DataLoader[Any]):
         if self.processes or not self.num_workers:
             batches = super().__iter__()
         else:
-            with frozen_garbage():  # the processes start here
+            with light_forks():  # the processes start here
                 batches = super().__iter__()
         for loaded in batches:
             if isinstance(loaded, CrispmaskError):

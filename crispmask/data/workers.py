@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import importlib
 import signal
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
@@ -51,14 +54,20 @@ class StartWorker:
 
 
 @contextmanager
-def frozen_garbage() -> Iterator[None]:
-    """What exists now is left alone by the garbage collectors of processes started meanwhile.
+def light_forks() -> Iterator[None]:
+    """Processes that are started meanwhile keep nearly all memory in common with this one.
 
-    A collector writes into every object it looks at. In a fork each page with one would become
-    a copy.
+    A page becomes a copy when a fork writes to it. So the collector of garbage shall not look at
+    what exists now, since it writes into every object it looks at; free memory is given back, so
+    that no fork sorts it; and what each would import is imported here, once.
     """
+    with suppress(ImportError):  # asked for when the first tensor is sent
+        importlib.import_module("torch.nested._internal.nested_tensor")
     gc.collect()
     gc.freeze()
+    if sys.platform.startswith("linux"):
+        with suppress(AttributeError, OSError):  # a C library without it
+            ctypes.CDLL(None).malloc_trim(0)
     try:
         yield
     finally:
