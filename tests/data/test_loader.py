@@ -21,11 +21,14 @@ from crispmask.errors import DatasetError
 from crispmask.types import Batch
 
 PAD = (114.0, 114.0, 114.0)
+EVERYTHING = AugmentConfig(
+    mosaic=0.7, mixup=0.3, copy_paste=0.5, perspective=5e-4, degrees=30, shear=5, flipud=0.5
+)
 
 
 def training(file: Path, batch: int, workers: int, **options: float) -> BatchLoader:
     spec = read_spec(file)
-    dataset = TrainDataset(build_index(spec.train, 3), 64, AugmentConfig(), 0, 5)
+    dataset = TrainDataset(build_index(spec.train, 3), 64, EVERYTHING, 0, 5)
     return train_loader(dataset, batch, workers, 4, PAD, seed=0, **options)
 
 
