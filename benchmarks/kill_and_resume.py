@@ -17,7 +17,6 @@ import csv
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +26,10 @@ from typing import Any
 
 import torch
 
+import crispmask.engine.fit  # noqa: F401 - before it is forked
+from crispmask.cli import main as main_of_crispmask
+from crispmask.engine import epochs
+
 FLAGS = (
     "--weights none --epochs {epochs} --batch 4 --imgsz 96 --workers 2 --deterministic "
     "--device cpu --patience 0 --warmup-epochs 1"
@@ -34,49 +37,64 @@ FLAGS = (
 NOT_COMPARED = ("seconds/train", "seconds/data", "seconds/val", "memory_mb")
 
 
-def crispmask(*words: str, **options: Any) -> subprocess.Popen[bytes]:
-    """Starts a command in a process group of its own, so that its children die with it."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "crispmask", *words], start_new_session=True, **options
-    )
+class Process:
+    """A command in a fork of this program and in a session of its own, with its children.
+
+    It has imported everything, so that most of the time is spent where a kill may hit.
+    """
+
+    def __init__(self, note: Path, *words: str) -> None:
+        note.write_text("")
+        self.words, self.code = words, None
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.setsid()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            note_phases(note)
+            os._exit(main_of_crispmask(words))
+
+    def poll(self) -> int | None:
+        """None while it runs."""
+        if self.code is None and os.waitpid(self.pid, os.WNOHANG)[0]:
+            self.code = 1  # which code does not matter: what is left tells
+        return self.code
+
+    def kill(self) -> None:
+        """Kills it and its children."""
+        os.killpg(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+    def finish(self) -> None:
+        """Waits for its end, which must be a good one."""
+        if self.code is None and os.waitpid(self.pid, 0)[1] != 0:
+            sys.exit(f"failed: {self.words}")
 
 
-def finish(process: subprocess.Popen[bytes]) -> None:
-    if process.wait() != 0:
-        sys.exit(f"failed: {process.args}")
+def note_phases(note: Path) -> None:
+    """Lets a file say what a run is at."""
 
+    def noted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            before = note.read_text()
+            note.write_text(name)
+            try:
+                return function(*args, **options)
+            finally:
+                note.write_text(before)
 
-PROGRAM = """
-import sys, time
-from pathlib import Path
-import crispmask.engine.epochs as epochs
+        return call
 
-def noted(name, function):
-    def call(*args, **options):
-        before = note.read_text() if note.is_file() else ""
-        note.write_text(name)
-        try:
-            return function(*args, **options)
-        finally:
-            note.write_text(before)
-    return call
+    def slow_save(content: Any, file: Any) -> None:
+        file.flush()
+        save(content, file)
+        file.flush()
+        time.sleep(0.03)  # a small checkpoint is written faster than the other program looks
 
-def slow_save(content, file):
-    file.flush()
-    save(content, file)
-    file.flush()
-    time.sleep(0.03)  # a small checkpoint is written faster than the other program looks
+    save, torch.save = torch.save, slow_save
+    epochs.train_epoch = noted("training", epochs.train_epoch)
+    epochs.evaluate = noted("validation", epochs.evaluate)
+    epochs.write_file = noted("writing", epochs.write_file)
 
-note = Path(sys.argv[1])
-epochs.train_epoch = noted("training", epochs.train_epoch)
-epochs.evaluate = noted("validation", epochs.evaluate)
-epochs.write_file = noted("writing", epochs.write_file)
-import torch
-save, torch.save = torch.save, slow_save
-from crispmask.cli import main
-sys.exit(main(sys.argv[2:]))
-"""
-"""`crispmask` that notes in a file what it is at."""
 
 LONGEST = {"training": 1.0, "validation": 0.12, "writing": 0.05}
 """Random times after which a run is killed are up to this, seconds, from the start of a phase."""
@@ -87,7 +105,7 @@ def rows_done(run: Path) -> int:
     return len(path.read_text().splitlines()) - 1 if path.is_file() else 0
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], end: float) -> bool:
+def wait_for(condition: Callable[[], bool], process: Process, end: float) -> bool:
     """Whether a condition came true before the process ended, and the time `end`."""
     while process.poll() is None and time.monotonic() < end:
         if condition():
@@ -104,7 +122,7 @@ def kill_and_resume(train: list[str], run: Path, kills: int, seed: int, end: flo
     note, table = run.with_suffix(".note"), run.with_suffix(".md")
     hits = len(table.read_text().splitlines()) if table.is_file() else 0
     resume = ("train", "--resume", str(run))
-    process = start(note, *(resume if (run / "weights" / "last.pt").is_file() else train))
+    process = Process(note, *(resume if (run / "weights" / "last.pt").is_file() else train))
     while hits < kills:
         rng = random.Random(seed + hits)
         phase = list(LONGEST)[(seed + hits) % len(LONGEST)]
@@ -117,8 +135,7 @@ def kill_and_resume(train: list[str], run: Path, kills: int, seed: int, end: flo
         time.sleep(wait)
         if process.poll() is not None:
             break
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
         if not found:
             return hits
         hits += 1
@@ -130,18 +147,9 @@ def kill_and_resume(train: list[str], run: Path, kills: int, seed: int, end: flo
         with table.open("a") as file:
             file.write(row + "\n")
         note.unlink()
-        process = start(note, *resume)
-    finish(process)
+        process = Process(note, *resume)
+    process.finish()
     return hits
-
-
-def start(note: Path, *words: str) -> subprocess.Popen[bytes]:
-    note.write_text("")
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(note), *words],
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-    )
 
 
 def difference(a: Any, b: Any, name: str = "") -> str:
@@ -181,19 +189,17 @@ def main() -> int:
 
 
 def compare_runs(args: argparse.Namespace, root: Path) -> int:
+    root.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + 60 * args.minutes
     data, straight, killed = root / "data", root / "straight", root / "killed"
+    note = root / "note"
     if not data.is_dir():
-        finish(
-            crispmask(
-                *("sample", "--out", str(data), "--images", str(args.images), "--imgsz", "96"),
-                stdout=subprocess.DEVNULL,
-            )
-        )
+        words = ("--out", str(data), "--images", str(args.images), "--imgsz", "96")
+        Process(note, "sample", *words).finish()
     train = ["train", "--data", str(data / "data.yaml"), "--architecture", args.architecture]
     train += FLAGS.format(epochs=args.epochs).split()
     if not (straight / "metrics.json").is_file():
-        finish(crispmask(*train, "--work-dir", str(straight), stdout=subprocess.DEVNULL))
+        Process(note, *train, "--work-dir", str(straight)).finish()
     hits = kill_and_resume([*train, "--work-dir", str(killed)], killed, args.kills, args.seed, end)
     if not (killed / "metrics.json").is_file():
         print(f"{hits} kills so far; start it again to go on")

@@ -23,7 +23,7 @@ from toy_dataset import write_toy_dataset
 import crispmask
 from crispmask.config import AugmentConfig, TrainConfig
 from crispmask.data.loader import TrainSampler
-from crispmask.engine.callback import Callback, StepEnd
+from crispmask.engine.callback import Callback, StepEnd, TrainStart
 from crispmask.engine.checkpoint import load_checkpoint
 from crispmask.engine.fit import fit
 from crispmask.errors import RankError
@@ -41,7 +41,9 @@ def config(tmp_path: Path) -> TrainConfig:
     image = tmp_path / "data/images/val/001.png"
     cv2.imwrite(str(image), cv2.resize(cv2.imread(str(image)), (40, 90)))
     torch.manual_seed(0)
-    crispmask.build("solov2", "nano", num_classes=2, weights=None).save(tmp_path / "start.pt")
+    model = crispmask.build("solov2", "nano", num_classes=2, weights=None)
+    torch.nn.init.constant_(model.network.grid_branches.class_logits.bias, -0.5)  # finds something
+    model.save(tmp_path / "start.pt")
     return TrainConfig(
         data=str(data),
         weights=str(tmp_path / "start.pt"),
@@ -170,14 +172,23 @@ def test_a_run_goes_on_with_another_number_of_processes(
     assert _rows(tmp_path / "run") == 2
 
 
+class _Damage(Callback):
+    """Damages an image that has already been found whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_start(self, event: TrainStart) -> None:
+        data = self.path.read_bytes()
+        self.path.write_bytes(data[: len(data) // 2])
+
+
 def test_the_error_of_another_process_is_told(config: TrainConfig, tmp_path: Path) -> None:
     order = next(iter(TrainSampler(8, 0, 4, rank=1, world_size=2)))
     image = tmp_path / f"data/images/train/{order[0].position:03}.png"
-    data = image.read_bytes()
-    image.write_bytes(data[: len(data) * 2 // 3])
     start = time.monotonic()
     with pytest.raises(RankError, match=rf"{image.name}.*\[rank 1\]; .*last\.pt is whole"):
-        _fit(replace(config, processes=2, strict=True))
+        _fit(replace(config, processes=2, strict=True), callbacks=[_Damage(image)])
     assert time.monotonic() - start < 300
     assert not torch.distributed.is_initialized()
     assert load_checkpoint(tmp_path / "run/weights/last.pt")["epoch"] == 0
