@@ -140,7 +140,7 @@ def _write(graph: ExportGraph, info: GraphInfo, config: ExportConfig, path: Path
         images = images.float()
     if config.format == "onnx":
         write_onnx(graph, images, info, path)
-        return OnnxModel(path, "cpu").run
+        return OnnxModel(path, "cpu", all_outputs=True).run
     if config.format == "openvino":
         onnx_file = path.with_suffix(".onnx")
         write_onnx(graph, images, info, onnx_file)

@@ -53,6 +53,12 @@ class GraphInfo:
     mask_stride: int
     mask_boxes: bool
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Outputs that `predict` reads; it draws the masks itself, at the size of the image."""
+        outputs = ("num_detections", "scores", "labels", "soft_masks")
+        return outputs if self.mask_boxes else (*outputs, "boxes")
+
     def to_metadata(self) -> dict[str, str]:
         """Text by key, as ONNX stores it."""
         return {

@@ -28,9 +28,6 @@ from crispmask.types import Instances, Size
 
 log = logging.getLogger(__name__)
 
-NEEDED = ("num_detections", "boxes", "scores", "labels", "soft_masks")
-"""Outputs of the graph that `predict` reads; it draws the masks itself, at the native size."""
-
 
 class GraphModel(ABC):
     """An exported model.
@@ -179,19 +176,20 @@ class GraphModel(ABC):
             x = np.zeros((num, *inputs[group[0]].shape), dtype=inputs[0].dtype)
             for place, i in enumerate(group):
                 x[place] = inputs[i]
-            outputs = self.run(x, NEEDED)
+            outputs = self.run(x, self.info.needed)
             for place, i in enumerate(group):
                 views[i] = self._view(outputs, place)
         return [views[i] for i in range(len(inputs))]
 
     def _view(self, outputs: dict[str, NDArray[Any]], place: int) -> View:
         count = int(outputs["num_detections"][place])
-        boxes, scores, labels, soft_masks = (outputs[name][place, :count] for name in NEEDED[1:])
+        found = {name: outputs[name][place, :count] for name in self.info.needed[1:]}
+        boxes = found.get("boxes")
         return View(
-            scores.astype(np.float32),
-            labels.astype(np.int64),
-            None if self.info.mask_boxes else boxes.astype(np.float32),
-            soft_masks,
+            found["scores"].astype(np.float32),
+            found["labels"].astype(np.int64),
+            None if boxes is None else boxes.astype(np.float32),
+            found["soft_masks"],
         )
 
     def _to_instances(self, view: View, valid: Size, original: Size) -> Instances:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from crispmask.errors import ConfigError, WeightsError
 from crispmask.runtime.info import GraphInfo
-from crispmask.runtime.model import NEEDED, GraphModel
+from crispmask.runtime.model import GraphModel
 
 SECTION = "crispmask"
 """Where the metadata lies in the runtime information of an IR."""
@@ -48,18 +48,21 @@ class OpenVinoModel(GraphModel):
                 for field in fields(GraphInfo)
                 if graph.has_rt_info([SECTION, field.name])
             }
+            info = GraphInfo.from_metadata(metadata, str(path))
             if not all_outputs:
                 for result in graph.get_results():
-                    if not result.output(0).get_names() & set(NEEDED):
+                    if not result.output(0).get_names() & set(info.needed):
                         graph.remove_result(result)
             name = "CPU" if device in ("auto", "cpu") else device.upper()
             # Other devices would compute in float16 unless they are asked not to.
             hints = {"INFERENCE_PRECISION_HINT": "f32"} if name == "CPU" else {}
             self._compiled = core.compile_model(graph, name, hints)
+        except WeightsError:
+            raise
         except Exception as error:  # OpenVINO raises RuntimeError for everything
             reason = " ".join(str(error).split())[:120]
             raise WeightsError(f"{path}: OpenVINO cannot load it ({reason})") from error
-        super().__init__(path, GraphInfo.from_metadata(metadata, str(path)))
+        super().__init__(path, info)
 
     def run(
         self, images: NDArray[Any], outputs: Sequence[str] | None = None
