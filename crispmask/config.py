@@ -236,6 +236,8 @@ class TrainConfig:
     """Only operations that give the same bits each time, where a GPU has them; slower."""
     resume: str = ""
     """Path of a last.pt to continue, or its run folder."""
+    logger: str = "none"
+    """Programs that follow the run beside TensorBoard: wandb, mlflow, or both as wandb,mlflow."""
     quiet: bool = False
     """Print nothing but warnings and errors."""
     json_lines: bool = False
@@ -305,6 +307,10 @@ class TrainConfig:
             "--class-weights is none, auto or a number for each class such as 1,2.5,1, "
             f"not {self.class_weights}",
         )
+        _check(
+            set(self.loggers()) <= {"wandb", "mlflow"},
+            f"--logger is none, wandb, mlflow or wandb,mlflow, not {self.logger}",
+        )
         _check(0 <= self.ema_decay < 1, f"--ema-decay is 0 to below 1, not {self.ema_decay}")
         _check(self.ema_tau > 0, f"--ema-tau must be positive, not {self.ema_tau}")
         _check(
@@ -339,6 +345,10 @@ class TrainConfig:
     def num_cells(self) -> tuple[int, ...] | None:
         """The numbers of `grids`; None if it is auto."""
         return None if self.grids == "auto" else tuple(map(int, self.grids.split(",")))
+
+    def loggers(self) -> tuple[str, ...]:
+        """The names in `logger`."""
+        return () if self.logger == "none" else tuple(self.logger.split(","))
 
     def class_weight_values(self) -> tuple[float, ...] | None:
         """The numbers of `class_weights`; None if there are none, or not yet."""

@@ -18,6 +18,7 @@ from crispmask.data.set_aside import read_with_val
 from crispmask.data.spec import DatasetSpec
 from crispmask.data.workers import naming_the_dead
 from crispmask.engine import probe
+from crispmask.engine.advice import Advice
 from crispmask.engine.callback import Audience, Callback, Stop, TrainEnd
 from crispmask.engine.class_weights import resolve_class_weights
 from crispmask.engine.clock import Clock
@@ -83,8 +84,10 @@ def fit(
     asked = config
     resumed = read_resumed(config) if config.resume else None
     config = resumed.config if resumed else config
-    listeners = (*own_callbacks(config, console), *callbacks)
-    tell = Audience(listeners if seat is None else ())
+    listeners = [] if seat else [*own_callbacks(config, console), *callbacks]
+    tell = Audience(listeners)
+    if seat is None:
+        listeners.append(Advice(tell.on_note))
     try:
         with memory_in_words():
             return _fit(config, asked, resumed, console, transform, tell, seat)

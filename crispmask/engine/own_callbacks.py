@@ -11,7 +11,9 @@ from rich.console import Console
 from crispmask.config import TrainConfig
 from crispmask.engine.callback import Callback, Stop, TrainStart
 from crispmask.engine.json_lines import JsonLines
+from crispmask.engine.loggers.mlflow import MLflow
 from crispmask.engine.loggers.tensorboard import TensorBoard
+from crispmask.engine.loggers.wandb import WandB
 from crispmask.engine.messages import describe_devices
 from crispmask.engine.prepare import Data
 from crispmask.engine.resolve import Settings
@@ -34,6 +36,10 @@ def own_callbacks(config: TrainConfig, console: Console) -> list[Callback]:
         console: for people.
     """
     callbacks: list[Callback] = [Screen(console), TensorBoard()]
+    if "wandb" in config.loggers():
+        callbacks.append(WandB())
+    if "mlflow" in config.loggers():
+        callbacks.append(MLflow())
     if config.json_lines:
         callbacks.append(JsonLines(_write_line(sys.stdout)))
     return callbacks

@@ -58,6 +58,7 @@ def read_resumed(config: TrainConfig) -> Resumed:
             slices=max(saved.slices, config.slices),
             **_devices(saved, config),
             skip_conversion=False,
+            logger=saved.logger if config.logger == "none" else config.logger,
             quiet=config.quiet,
             json_lines=config.json_lines,
         ),
