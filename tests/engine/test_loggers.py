@@ -204,6 +204,10 @@ def test_a_run_that_is_continued_stays_one_run(
     assert (wandb.inits[1]["id"], wandb.inits[1]["resume"]) == ("abc", "allow")
     assert mlflow.starts[1] == {"run_id": "r1", "run_name": None}
     assert (wandb.finished, mlflow.ended) == ([1, None], ["KILLED", "FINISHED"])
+    # The last step before the interruption was saved: it stays, the next one follows.
+    events = _events(tmp_path / "run")
+    assert [e.step for e in events.Scalars("train/total")] == [3, 6]
+    assert [e.step for e in events.Images("labels and predictions/1")] == [3, 6]
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])

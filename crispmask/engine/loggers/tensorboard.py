@@ -53,7 +53,8 @@ class TensorBoard(Callback):
         from torch.utils.tensorboard.summary import hparams
 
         self._start = event
-        self._writer = SummaryWriter(str(event.work_dir), purge_step=event.step or None)
+        purge = event.step + 1 if event.step else None
+        self._writer = SummaryWriter(str(event.work_dir), purge_step=purge)
         if event.step == 0:
             settings = flat_settings(to_plain(event.config))
             for summary in hparams(settings, dict.fromkeys(COMPARED, 0.0)):
