@@ -81,7 +81,7 @@ def our_step(architecture: str, args: argparse.Namespace) -> tuple[Callable[[], 
     )
     settings = resolve(config, WorkDir(Path("x")), Path("data.yaml"), 3, 100)
     network = build_network(ModelSpec(architecture, OURS[architecture], 3, args.imgsz))
-    run = start_run(network, settings, make_fabric(settings.device, settings.precision), 100)
+    run = start_run(network, settings, make_fabric(settings.ranks, settings.precision), 100)
     run.model.train()
     return lambda: train_step(run, batch) and None, run
 

@@ -60,7 +60,8 @@ def _resolve(config: TrainConfig) -> Any:
 
 def test_a_weight_for_each_class() -> None:
     config = TrainConfig(device="cpu", class_weights="2.5")
-    run = start_run(ToyNetwork(), _resolve(config), make_fabric("cpu", "32"), 4)
+    settings = _resolve(config)
+    run = start_run(ToyNetwork(), settings, make_fabric(settings.ranks, "32"), 4)
     assert run.network.class_weights.tolist() == [2.5]
     assert "class_weights" not in run.network.state_dict()
     with pytest.raises(ConfigError, match=r"^--class-weights holds 2 numbers, .* has 1 classes"):

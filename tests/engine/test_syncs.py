@@ -54,7 +54,7 @@ def make_run(architecture: Any, device: str) -> Run:
     )
     settings = resolve(config, WorkDir(Path("x")), Path("data.yaml"), 3, 8)
     network = build_network(ModelSpec(architecture, SIZES[architecture], 3, 64))
-    return start_run(network, settings, make_fabric(settings.device, settings.precision), 4)
+    return start_run(network, settings, make_fabric(settings.ranks, settings.precision), 4)
 
 
 @pytest.mark.parametrize("architecture", ["solov2", "rtmdet-ins"])
