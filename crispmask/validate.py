@@ -123,7 +123,7 @@ def validate(
             "validation": f"{seconds:.1f} s, {len(index) / seconds:.2f} images/s, metrics included",
             "device": device,
         }
-        write_val_page(Path(out), evaluation, index, Path(weights).name, settings, facts)
+        write_val_page(Path(out), evaluation, index, _title(Path(weights)), settings, facts)
     return evaluation.metrics
 
 
@@ -181,6 +181,12 @@ def write_results(out: Path, evaluation: Evaluation) -> None:
     """Writes metrics.json and predictions.json into a folder that is there."""
     write_json_atomic(out / "metrics.json", evaluation.metrics.to_json())
     write_json_atomic(out / "predictions.json", evaluation.predictions)
+
+
+def _title(weights: Path) -> str:
+    """Names a checkpoint: that of a run by its run, for all runs call it best.pt."""
+    folder = weights.resolve().parent
+    return f"{folder.parent.name}, {weights.name}" if folder.name == "weights" else weights.name
 
 
 def _read_split(

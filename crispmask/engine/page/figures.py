@@ -89,10 +89,10 @@ def _card(name: str, interval: Interval, style: str) -> str:
 
 def _best(contents: Contents) -> str:
     best = contents.metrics.confidence.best
-    told = f"at confidence {best.confidence:.2f}" if best.f1 > 0 else "nothing is right"
+    told = f"from score {best.confidence:.2f}" if best.f1 > 0 else "nothing is right"
     return (
         '<div class="figure"><span>best F1</span>'
-        f"<strong>{number(best.f1)}</strong><small>{told}<br>precision {best.precision:.2f}, "
+        f"<strong>{number(best.f1)}</strong><small>{told}<br>precision {best.precision:.2f}<br>"
         f"recall {best.recall:.2f}</small></div>"
     )
 
