@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from crispmask.bench.forms import Form
 from crispmask.errors import ConfigError
 from crispmask.geometry.letterbox import fit_size, pad_image, resize_image
-from crispmask.geometry.mask_runs import collect_masks
+from crispmask.geometry.mask_runs import array_if_small, runs_of
 from crispmask.sources import Image
 from crispmask.types import Instances, Size
 
@@ -68,7 +68,7 @@ class YoloForm(Form):
         scores, labels, boxes, coefficients = self._candidates(rows[0])
         soft = _soft_masks(coefficients, maps[0], boxes, self._size)
         times.append(time.perf_counter())
-        masks = collect_masks((_paste(m, valid, size) for m in soft), len(soft), size)
+        masks = array_if_small(runs_of((_paste(m, valid, size) for m in soft), size))
         scale = np.array([size[1] / valid[1], size[0] / valid[0]] * 2, dtype=np.float32)
         limit = np.array([size[1], size[0]] * 2, dtype=np.float32)
         boxes = np.clip(boxes * scale, 0, limit).astype(np.float32)
@@ -121,4 +121,4 @@ def _paste(logits: NDArray[np.float32], valid: Size, size: Size) -> NDArray[np.b
     x = cv2.resize(logits, (logits.shape[1] * 4, logits.shape[0] * 4))[: valid[0], : valid[1]]
     if size != valid:
         x = cv2.resize(x, (size[1], size[0]))
-    return (x > 0)[None]
+    return x > 0
