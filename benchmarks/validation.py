@@ -1,0 +1,125 @@
+"""Where the time of a validation goes: the network, and everything around it.
+
+    python benchmarks/validation.py --data facade3/data.yaml --weights best.pt --images 99
+    python benchmarks/validation.py --data facade3/data.yaml --architecture solov2 --images 16
+
+Without weights the network is random and every candidate counts, so that `--max-det` instances are
+found in each image; their masks are noise, the most expensive ones there are. Each part is timed
+where it happens; prints CPU and wall seconds of each and the share outside of the network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+SMALLEST = {"solov2": "nano", "rtmdet-ins": "tiny"}
+
+
+class Stopwatch:
+    """CPU and wall seconds by name."""
+
+    def __init__(self) -> None:
+        self.wall: defaultdict[str, float] = defaultdict(float)
+        self.cpu: defaultdict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield
+        self.wall[name] += time.perf_counter() - wall
+        self.cpu[name] += time.process_time() - cpu
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--weights", default="")
+    parser.add_argument("--architecture", choices=list(SMALLEST), default="rtmdet-ins")
+    parser.add_argument("--imgsz", type=int, default=640)
+    parser.add_argument("--images", type=int, default=99)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--max-det", type=int, default=300)
+    args = parser.parse_args()
+    print(json.dumps(measure(args), indent=2))
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    import torch
+
+    import crispmask
+    from crispmask.data.coco import coco_ground_truth
+    from crispmask.data.dataset import ValDataset
+    from crispmask.data.loader import val_loader
+    from crispmask.data.scan import build_index
+    from crispmask.data.spec import read_spec
+    from crispmask.engine.evaluate import evaluate_predictions, to_coco
+
+    spec = read_spec(args.data)
+    index = build_index(spec.val, len(spec.names), workers=0)
+    if args.weights:
+        model = crispmask.load(args.weights)
+    else:
+        torch.manual_seed(0)
+        size = SMALLEST[args.architecture]
+        model = crispmask.build(args.architecture, size, len(spec.names), imgsz=args.imgsz)
+    decode = replace(model.network.presets["val"], max_det=args.max_det)
+    if not args.weights:
+        decode = replace(decode, conf=0.0, candidate_conf=0.0, nms_iou=1.0)
+    loader = val_loader(
+        ValDataset(index, args.imgsz),
+        batch=args.batch,
+        workers=0,
+        mask_stride=model.spec.mask_stride,
+        pad_value=model.network.pad_value,
+    )
+    watch, rows = Stopwatch(), []
+    network = model.network.eval().to(memory_format=torch.channels_last)
+    batches = islice(loader, -(-args.images // args.batch))
+    with torch.no_grad():
+        while True:
+            with watch("loading"):
+                batch = next(batches, None)
+            if batch is None:
+                break
+            with watch("network"):
+                images = batch.images.contiguous(memory_format=torch.channels_last)
+                outputs = network(images)
+            with watch("decoding"):
+                detections = network.detect(outputs, decode)
+            with watch("masks and RLE"):
+                for found, i, valid, original in zip(
+                    detections,
+                    batch.indices,
+                    batch.targets.valid_sizes,
+                    batch.original_sizes,
+                    strict=True,
+                ):
+                    rows += to_coco(found, i + 1, valid, original)
+    with watch("ground truth"):
+        truth = coco_ground_truth(index, spec.names)
+    seen = {row["image_id"] for row in rows}
+    part = {**truth, "images": [image for image in truth["images"] if image["id"] in seen]}
+    part["annotations"] = [a for a in truth["annotations"] if a["image_id"] in seen]
+    with watch("metrics"):
+        evaluate_predictions(part, rows, spec.names, args.imgsz)
+    total = {kind: sum(getattr(watch, kind).values()) for kind in ("cpu", "wall")}
+    return {
+        "images": len(seen),
+        "instances per image": round(len(rows) / max(len(seen), 1), 1),
+        "cpu seconds": {name: round(value, 2) for name, value in watch.cpu.items()},
+        "wall seconds": {name: round(value, 2) for name, value in watch.wall.items()},
+        "outside of the network, cpu": round(1 - watch.cpu["network"] / total["cpu"], 3),
+        "outside of the network, wall": round(1 - watch.wall["network"] / total["wall"], 3),
+    }
+
+
+if __name__ == "__main__":
+    main()
