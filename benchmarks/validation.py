@@ -32,6 +32,7 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
+        """Adds the time of a block."""
         wall, cpu = time.perf_counter(), time.process_time()
         yield
         self.wall[name] += time.perf_counter() - wall

@@ -141,16 +141,19 @@ def _spans(
     bottom = int(rows.first[y2 - 1]) + 3
     grid = _extended(soft.T)[:, top:bottom]  # (w + 2, h')
     blended = _blend(grid, columns, slice(x1, x2))  # (C, h')
-    # Pixels of a column that have the same neighbours form a window.
+    # Pixels of a column that have the same neighbours form a window; most have two of them.
     first = rows.first[y1:y2] - top
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(first)) + 1])
-    windows = first[starts]
+    has_third = rows.weights[2, y1:y2] > 0
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(2 * first + has_third)) + 1])
+    windows, third = first[starts], has_third[starts]
     ends = np.append(starts[1:], y2 - y1)
     margin = np.float32(_SURE) * max(np.float32(1), np.abs(blended).max())
     inside, outside = blended > threshold + margin, blended < threshold - margin
     state = np.full((x2 - x1, len(windows) + 1), _MIXED, dtype=np.uint8)
-    state[:, :-1][_all_three(inside)[:, windows]] = _IN
-    state[:, :-1][_all_three(outside)[:, windows]] = _OUT
+    for sure, value in ((inside, _IN), (outside, _OUT)):
+        near = sure[:, windows] & sure[:, windows + 1]
+        near &= sure[:, windows + 2] | ~third
+        state[:, :-1][near] = value
     state[:, -1] = _OUT  # below the part there is nothing
     flat = state.ravel()
     # Windows in which something can change; all the pixels of those that are mixed.
@@ -165,15 +168,15 @@ def _spans(
     offset = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     column = column[owner]
     row = np.append(starts, y2 - y1)[window[owner]] + offset
-    value = flat[events][owner] == _IN
+    inner = flat[events][owner] == _IN
     todo = np.flatnonzero(mixed[owner])
     c, r = column[todo], row[todo]
     k, weights = first[r], rows.weights[:, y1 + r]
     total = blended[c, k] * weights[0]
     total += blended[c, k + 1] * weights[1]
     total += blended[c, k + 2] * weights[2]
-    value[todo] = total > threshold
-    turns = np.flatnonzero(np.diff(value, prepend=False))  # begin, end, begin, end ...
+    inner[todo] = total > threshold
+    turns = np.flatnonzero(np.diff(inner, prepend=False))  # begin, end, begin, end ...
     pairs = ((column[turns] + x1) * height + row[turns] + y1).reshape(-1, 2)
     apart = pairs[1:, 0] != pairs[:-1, 1]  # else a run goes on in the next column
     begins = pairs[np.concatenate([[True], apart])[: len(pairs)], 0]
@@ -187,8 +190,3 @@ def _reach(above: NDArray[np.bool_], taps: Taps) -> tuple[int, int]:
     begin = np.searchsorted(taps.first, there[0] - 2, side="left")
     end = np.searchsorted(taps.first, there[-1], side="right")
     return int(begin), int(end)
-
-
-def _all_three(sure: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(C, h' - 2): whether a point and the next two are sure."""
-    return sure[:, :-2] & sure[:, 1:-1] & sure[:, 2:]
