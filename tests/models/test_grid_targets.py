@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,6 +61,13 @@ def test_ranges_and_grids_follow_the_image() -> None:
     assert ranges_for(640)[1] == (24, 96)
     assert ranges_for(640)[0][0] == 0
     assert ranges_for(64)[-1][1] == float("inf")
+
+
+@pytest.mark.parametrize("imgsz", [64, 160, 320, 640, 1280, 2048])
+def test_a_level_resolves_the_instances_it_learns(imgsz: int) -> None:
+    """An instance spans three steps of the features of any level but the finest."""
+    for stride, (low, high) in zip(STRIDES[1:], ranges_for(imgsz)[1:], strict=True):
+        assert 3 * stride <= low < high
     for imgsz in range(64, 2048, 32):
         assert all(imgsz / S >= STRIDES[0] for S in grids_for(imgsz))
 

@@ -23,6 +23,10 @@ PUBLISHED_RANGES = ((1, 96), (48, 192), (96, 384), (192, 768), (384, 2048))
 REFERENCE_IMGSZ = 1280
 """Longest side the published ranges are taken for; they scale with the image size."""
 
+LEAST_SCALE = 0.5
+"""Of the ranges. A level begins at 6 steps of its features as published; with less than 3 an
+instance is hardly resolved there, and training on small images takes twice as long."""
+
 
 @dataclass(frozen=True)
 class Solov2Config:
@@ -85,8 +89,11 @@ def grids_for(imgsz: int) -> tuple[int, ...]:
 
 
 def ranges_for(imgsz: int) -> tuple[tuple[float, float], ...]:
-    """The published ranges at the scale of the image, open at both ends."""
-    scale = imgsz / REFERENCE_IMGSZ
+    """The published ranges at the scale of the image, open at both ends.
+
+    They follow the image down to `LEAST_SCALE`: the features of a level do not shrink with it.
+    """
+    scale = max(LEAST_SCALE, imgsz / REFERENCE_IMGSZ)
     ranges = [(low * scale, high * scale) for low, high in PUBLISHED_RANGES]
     ranges[0] = (0.0, ranges[0][1])
     ranges[-1] = (ranges[-1][0], float("inf"))
