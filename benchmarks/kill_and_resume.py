@@ -88,7 +88,7 @@ def note_phases(note: Path) -> None:
         file.flush()
         save(content, file)
         file.flush()
-        time.sleep(0.03)  # a small checkpoint is written faster than the other program looks
+        time.sleep(0.4)  # a small checkpoint is written faster than the other program looks
 
     save, torch.save = torch.save, slow_save
     epochs.train_epoch = noted("training", epochs.train_epoch)
@@ -96,7 +96,7 @@ def note_phases(note: Path) -> None:
     epochs.write_file = noted("writing", epochs.write_file)
 
 
-LONGEST = {"training": 1.0, "validation": 0.12, "writing": 0.05}
+LONGEST = {"training": 1.0, "validation": 0.12, "writing": 0.4}
 """Random times after which a run is killed are up to this, seconds, from the start of a phase."""
 
 

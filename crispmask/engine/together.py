@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -19,7 +20,7 @@ from crispmask.engine.device import make_fabric
 from crispmask.engine.ranks import Ranks
 from crispmask.engine.resolve import Settings
 from crispmask.engine.seat import Seat, first_seat
-from crispmask.errors import CrispmaskError, RankError
+from crispmask.errors import ConfigError, CrispmaskError, RankError
 from crispmask.models.interface import Network
 
 T = TypeVar("T")
@@ -38,12 +39,18 @@ def joined(
         seat: the place of this process, if another one of this machine has started it.
 
     Raises:
+        ConfigError: several processes from a notebook, which Fabric does not start.
         RankError: in place of the error that the end of another process causes in this one.
     """
     ranks = settings.ranks
     if ranks.world_size == 1:
         yield make_fabric(ranks, settings.precision)
         return
+    if hasattr(sys, "ps1"):
+        raise ConfigError(
+            f"{ranks.describe()} need a script: write the call into a file and run that; "
+            "a notebook trains in one process"
+        )
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # else it announces itself
     children = None
     if ranks.starter == "crispmask" and seat is None:

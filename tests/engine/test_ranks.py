@@ -13,6 +13,7 @@ from crispmask.engine.children import describe, pack
 from crispmask.engine.ranks import Ranks, rank_batch, resolve_ranks
 from crispmask.engine.resolve import resolve
 from crispmask.engine.seat import Seat, SeatEnvironment, first_seat
+from crispmask.engine.together import joined
 from crispmask.engine.workdir import WorkDir
 from crispmask.errors import ConfigError, DatasetError, RankError
 
@@ -177,3 +178,14 @@ def test_what_other_processes_cannot_have() -> None:
     assert pickle.loads(pack((TrainConfig(), None))) == (TrainConfig(), None)
     with pytest.raises(ConfigError, match="transform that each can import"):
         pack(lambda image, rng: image)
+
+
+def test_a_notebook_trains_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.ps1", ">>> ", raising=False)
+    config = TrainConfig(device="cpu", weights="none", processes=2)
+    settings = resolve(config, WorkDir(Path("x")), Path("data.yaml"), 3, 20)
+    with (
+        pytest.raises(ConfigError, match="2 processes need a script"),
+        joined(settings, config, None, None),
+    ):
+        pass
