@@ -43,6 +43,13 @@ def pick(values: Tensor, places: Tensor) -> Tensor:
     return values.gather(1, places[..., None].expand(-1, -1, values.shape[2]))
 
 
+def pick_whole(values: Tensor, places: Tensor) -> Tensor:
+    """`pick` of (B, n, C), faster where C is large: rows are copied whole, not each number."""
+    B, n, _ = values.shape
+    first = torch.arange(B, device=places.device)[:, None] * n
+    return values.flatten(0, 1)[(places + first).flatten()].unflatten(0, places.shape)
+
+
 def divide(places: Tensor, num: int) -> tuple[Tensor, Tensor]:
     """Quotient and remainder of (B, n); `num` may be a size the exporter does not know."""
     divisor = torch.full_like(places, num)

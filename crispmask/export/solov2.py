@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from crispmask.config import DecodeConfig
-from crispmask.export.rows import Rows, best, cut, divide, pick
+from crispmask.export.rows import Rows, best, cut, divide, pick, pick_whole
 from crispmask.models.solov2.config import STRIDES
 from crispmask.models.solov2.decode import point_nms
 from crispmask.models.solov2.model import Solov2Outputs
@@ -43,9 +43,11 @@ def decode_rows(outputs: Solov2Outputs, config: DecodeConfig, fixed_rows: bool) 
     scores = torch.where(visible, scores * quality, 0.0)
 
     scores, order = best(scores, config.pre_nms)
+    if not fixed_rows:  # few are left, and what follows grows with the square of their number
+        num = (scores > 0).sum(1).max()
+        scores, order = (cut(x, num, config.pre_nms) for x in (scores, order))
+    areas, labels, inside = pick(areas, order), pick(labels, order), pick_whole(inside, order)
     overlap = inside @ inside.transpose(1, 2)  # (B, n, n)
-    overlap = pick(pick(overlap, order).transpose(1, 2), order)
-    areas, labels = pick(areas, order), pick(labels, order)
     scores = scores * matrix_nms(overlap, areas, labels, config.sigma)
 
     scores = torch.where(scores >= config.conf, scores, 0.0)
@@ -54,7 +56,7 @@ def decode_rows(outputs: Solov2Outputs, config: DecodeConfig, fixed_rows: bool) 
     if not fixed_rows:
         scores, chosen = (cut(x, counts.max(), config.max_det) for x in (scores, chosen))
     used = scores > 0
-    soft = pick(soft, pick(order, chosen)).unflatten(2, (h, w))  # (B, N, h, w)
+    soft = pick_whole(soft, pick(order, chosen)).unflatten(2, (h, w))  # (B, N, h, w)
     return Rows(
         counts,
         scores,
