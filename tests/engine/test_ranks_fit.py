@@ -226,7 +226,8 @@ def test_a_process_that_is_killed_stops_the_others(config: TrainConfig, tmp_path
     process.kill()
     process.communicate()
     _wait(lambda: not Path(f"/proc/{child}").exists(), 30)
-    assert load_checkpoint(run / "weights/last.pt")["epoch"] > epoch
+    # It is killed between the row of an epoch and its checkpoint, or after both.
+    assert load_checkpoint(run / "weights/last.pt")["epoch"] >= epoch
 
 
 def _free_port() -> int:
@@ -236,7 +237,7 @@ def _free_port() -> int:
 
 
 @pytest.mark.parametrize("starter", ["torchrun", "slurm", "machines"])
-def test_processes_that_others_start(starter: str, config: TrainConfig, tmp_path: Path) -> None:
+def test_ranks_of_torchrun_slurm_and_machines(starter: str, config: TrainConfig, tmp_path: Path) -> None:
     config = replace(config, workers=1)
     port = str(_free_port())
     own = [sys.executable, "-m", "crispmask"]
