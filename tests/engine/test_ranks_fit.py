@@ -237,7 +237,9 @@ def _free_port() -> int:
 
 
 @pytest.mark.parametrize("starter", ["torchrun", "slurm", "machines"])
-def test_ranks_of_torchrun_slurm_and_machines(starter: str, config: TrainConfig, tmp_path: Path) -> None:
+def test_ranks_of_torchrun_slurm_and_machines(
+    starter: str, config: TrainConfig, tmp_path: Path
+) -> None:
     config = replace(config, workers=1)
     port = str(_free_port())
     own = [sys.executable, "-m", "crispmask"]
