@@ -154,7 +154,7 @@ def deadly(index, i, *args):
 
 dataset.load_sample = deadly
 save = prepare.load_annotations
-import crispmask.engine.fit as fit
+import crispmask.engine.epochs as fit
 original = fit._save_last
 
 def saving(run, job, metrics):
