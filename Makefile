@@ -29,7 +29,7 @@ ARCHITECTURE ?= rtmdet-ins
 DEMO := demo/$(ARCHITECTURE)
 DEMO_SAMPLE := --images 160 --imgsz 320
 DEMO_TRAIN_rtmdet-ins := --model tiny --epochs 24 --batch 8 --imgsz 256 --val-interval 4
-DEMO_TRAIN_solov2 := --model nano --epochs 46 --batch 8 --imgsz 160 --grids 12,12,10,8,6 --val-interval 23 --optimizer adamw --lr 0.0004 --warmup-epochs 2 --mosaic 0 --scale 0.2 --translate 0.05 --degrees 0
+DEMO_TRAIN_solov2 := --model nano --epochs 36 --batch 8 --imgsz 160 --grids 12,12,10,8,6 --val-interval 18 --optimizer adamw --lr 0.0004 --warmup-epochs 2 --mosaic 0 --scale 0.2 --translate 0.05 --degrees 0
 
 demo: $(READY)
 	rm -rf demo/data $(DEMO)
