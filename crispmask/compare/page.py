@@ -20,11 +20,11 @@ from crispmask.compare.score import Entry
 from crispmask.compare.table import cells, figures_shown
 from crispmask.compare.yolo import NO_COUNTERPART
 from crispmask.config import DecodeConfig
-from crispmask.data.images import read_image
 from crispmask.data.index import DatasetIndex
 from crispmask.draw import draw_instances
 from crispmask.engine.report import from_coco
-from crispmask.geometry.letterbox import fit_size, resize_image
+from crispmask.engine.thumbnails import small_image
+from crispmask.geometry.letterbox import fit_size
 from crispmask.geometry.raster import rasterise
 
 _SIDE = 420
@@ -224,7 +224,7 @@ def _pictures(
     strips = []
     for i in chosen:
         size = fit_size(val.size(i), _SIDE, upscale=False)
-        image = resize_image(read_image(val.path(i)), size)
+        image = small_image(val, i, size)
         polygons, labels = val.annotation(i, size)
         figures = [
             _figure("labels", draw_instances(image, rasterise(polygons, size), labels, names))

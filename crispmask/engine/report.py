@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crispmask.config import DecodeConfig
 from crispmask.data.coco import write_json_atomic
-from crispmask.data.images import read_image
 from crispmask.data.index import DatasetIndex
 from crispmask.engine.evaluate import Evaluation, Prediction
 from crispmask.engine.plots import (
@@ -23,7 +21,7 @@ from crispmask.engine.plots import (
     predictions_sheet,
 )
 from crispmask.engine.plots.sheets import drawn_size, resize_mask
-from crispmask.geometry.letterbox import resize_image
+from crispmask.engine.thumbnails import small_image
 from crispmask.geometry.rle import decode_masks
 from crispmask.metrics.confusion import confusion_matrix
 from crispmask.types import Batch, Instances, Size
@@ -93,13 +91,9 @@ def draw_predictions(
         if row["image_id"] <= count and row["score"] >= DecodeConfig.conf:
             found[row["image_id"] - 1].append(row)
     # One image at a time, its masks one at a time: those of large photographs take gigabytes.
-    images = (_small_image(index, i) for i in range(count))
+    images = (small_image(index, i, drawn_size(index.size(i))) for i in range(count))
     instances = (from_coco(rows, drawn_size(index.size(i)), names) for i, rows in enumerate(found))
     predictions_sheet(images, instances, path)
-
-
-def _small_image(index: DatasetIndex, i: int) -> NDArray[np.uint8]:
-    return resize_image(read_image(index.path(i)), drawn_size(index.size(i)))
 
 
 def from_coco(rows: list[Prediction], size: Size, names: tuple[str, ...]) -> Instances:

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crispmask.config import DecodeConfig
-from crispmask.data.images import read_image
 from crispmask.data.index import DatasetIndex
 from crispmask.draw import draw_instances
 from crispmask.engine.evaluate import Prediction
 from crispmask.engine.report import from_coco
-from crispmask.geometry.letterbox import fit_size, resize_image
+from crispmask.engine.thumbnails import small_image
+from crispmask.geometry.letterbox import fit_size
 from crispmask.geometry.raster import rasterise
 from crispmask.types import Size
 
@@ -53,7 +53,7 @@ def labels_and_predictions(
         names: class names by label.
     """
     size: Size = fit_size(index.size(i), _SIDE, upscale=False)
-    image = resize_image(read_image(index.path(i)), size)
+    image = small_image(index, i, size)
     polygons, labels = index.annotation(i, size)
     left = draw_instances(image, rasterise(polygons, size), labels, names)
     rows = [r for r in predictions if r["image_id"] == i + 1 and r["score"] >= DecodeConfig.conf]
