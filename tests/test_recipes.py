@@ -10,7 +10,7 @@ import pytest
 
 from crispmask.api import train_config
 from crispmask.cli.arguments import parse
-from crispmask.cli.train import _recipe_words
+from crispmask.cli.train import recipe_words
 from crispmask.config import AugmentConfig, TrainConfig
 from crispmask.errors import ConfigError
 from crispmask.recipes import RECIPES, recipe_settings
@@ -74,7 +74,7 @@ def test_ultralytics_with_an_optimizer_chosen_by_hand(optimizer: str) -> None:
     config = train_config(recipe="ultralytics", optimizer=optimizer)
     assert values(config, "warmup_bias_lr", "warmup_momentum") == (0.1, 0.8)
     words = ["--recipe", "ultralytics", "--optimizer", optimizer]
-    assert parse(TrainConfig, [*_recipe_words(words), *words], "prog") == config
+    assert parse(TrainConfig, [*recipe_words(words), *words], "prog") == config
     assert train_config(optimizer=optimizer).warmup_bias_lr == "auto"
 
 
@@ -127,13 +127,13 @@ def test_what_is_given_counts_more() -> None:
     config = train_config(recipe="ultralytics", degrees=4.0, clip_norm=1.0)
     assert values(config, "degrees", "clip_norm", "final_lr") == (4.0, 1.0, 0.01)
     words = ["degrees=4.0", "--clip-norm", "1", "--recipe", "ultralytics"]
-    assert parse(TrainConfig, [*_recipe_words(words), *words], "prog") == config
+    assert parse(TrainConfig, [*recipe_words(words), *words], "prog") == config
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_command_line_gives_the_same(recipe: str) -> None:
     words = ["--recipe", recipe, "--architecture=rtmdet-ins", "model=large"]
-    config = parse(TrainConfig, [*_recipe_words(words), *words], "prog")
+    config = parse(TrainConfig, [*recipe_words(words), *words], "prog")
     assert config == train_config(recipe=recipe, architecture="rtmdet-ins", model="large")
 
 
