@@ -13,6 +13,9 @@ first point of the row again. A reader that knows nothing of parts sees one outl
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,8 +41,9 @@ def split_rings(points: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     xy = np.ascontiguousarray(points).view(np.complex128)[:, 0]  # compared as one number
     if len(np.unique(xy)) == len(xy):
         return [points]
-    closed = _closed_rings([*xy.tolist(), complex(xy[0])])
-    if closed is None:
+    walk = [*xy.tolist(), complex(xy[0])]
+    closed = _closed_rings(walk)
+    if closed is None or _jumps_along_edges(walk, closed):
         closed = [(0, len(points))]
     return [ring for first, end in closed for ring in _without_bridges(points[first:end])]
 
@@ -67,6 +71,34 @@ def _closed_rings(xy: list[complex]) -> list[tuple[int, int]] | None:
         rings.append((start, end))
         start = end + 1
     return rings
+
+
+def _jumps_along_edges(walk: list[complex], rings: list[tuple[int, int]]) -> bool:
+    """Whether a way between rings that has no way back is an edge of a ring.
+
+    Then the rings only seem closed: parts of a chain of bridges return to a point by chance.
+
+    Args:
+        walk: points of the row, and its first one again.
+        rings: bounds by `_closed_rings`.
+    """
+    inside = [False] * (len(walk) - 1)
+    for start, end in rings:
+        inside[start:end] = [True] * (end - start)
+    edges = list(pairwise(walk))
+    jumps: Counter[tuple[complex, complex]] = Counter()
+    for (a, b), is_inside in zip(edges, inside, strict=True):
+        if is_inside or a == b:
+            continue
+        if jumps[b, a] > 0:
+            jumps[b, a] -= 1
+        else:
+            jumps[a, b] += 1
+    one_way = {frozenset(edge) for edge, times in jumps.items() if times}
+    return bool(one_way) and any(
+        is_inside and frozenset(edge) in one_way
+        for edge, is_inside in zip(edges, inside, strict=True)
+    )
 
 
 def _without_bridges(ring: NDArray[np.float64]) -> list[NDArray[np.float64]]:

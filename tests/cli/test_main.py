@@ -55,8 +55,7 @@ def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "trian")
     assert (code, out) == (2, "")
     assert err == (
-        "error: unknown command 'trian', not one of "
-        "train, val, predict, export, check, convert, models, sample; did you mean train?\n"
+        f"error: unknown command 'trian', not one of {', '.join(COMMANDS)}; did you mean train?\n"
     )
 
 

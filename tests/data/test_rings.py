@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -155,6 +155,7 @@ def random_rings(rng: np.random.Generator, size: int) -> list[NDArray[np.float64
     return [part[::-1] if rng.random() < 0.5 else part for part in parts]
 
 
+@example(137)  # pieces of the chain return to their first points by chance
 @given(st.integers(0, 2**32 - 1))
 def test_chains_of_rings_are_taken_apart(seed: int) -> None:
     rng = np.random.default_rng(seed)
