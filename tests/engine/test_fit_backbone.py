@@ -14,6 +14,7 @@ from toy_dataset import write_toy_dataset
 
 import crispmask
 from crispmask.config import TrainConfig
+from crispmask.engine import epochs as epochs_module
 from crispmask.engine import fit as fit_module
 from crispmask.engine.checkpoint import load_checkpoint
 from crispmask.engine.fit import fit
@@ -68,7 +69,7 @@ def test_trains_resumes_and_loads(
         same = parameter.equal(start[f"backbone.body.{name}"])
         assert same == (stages[name] <= 2), name
 
-    original = fit_module.train_epoch
+    original = epochs_module.train_epoch
 
     def interrupted(run: Any, *arguments: Any) -> Any:
         if run.epoch == 1:
@@ -76,7 +77,7 @@ def test_trains_resumes_and_loads(
         return original(run, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit_module, "train_epoch", interrupted)
+        patch.setattr(epochs_module, "train_epoch", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fit(replace(config, work_dir=str(tmp_path / "stopped")), Console(file=out))
     resumed = fit(TrainConfig(resume=str(tmp_path / "stopped")), Console(file=out))
