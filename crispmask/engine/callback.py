@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from crispmask.data.index import DatasetIndex
     from crispmask.engine.evaluate import Evaluation
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -244,6 +247,9 @@ class Audience(Callback):
             member.on_train_end(event)
 
     def on_error(self, error: BaseException) -> None:
-        """Tells everyone."""
+        """Tells everyone; what fails on the way does not hide the error that is told."""
         for member in self.members:
-            member.on_error(error)
+            try:
+                member.on_error(error)
+            except Exception as another:  # such as files that cannot be closed on a full disk
+                log.warning("%s: %s", type(member).__name__, another)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 THRESHOLDS = 101
 """Scores from 0 to 1 at which TensorBoard's curves of precision over recall are given."""
+
+log = logging.getLogger(__name__)
 
 MOST_CURVES = 20
 """Classes with a curve of their own."""
@@ -69,23 +73,26 @@ class TensorBoard(Callback):
 
     def on_validation_end(self, event: ValidationEnd) -> None:
         """Images beside their labels now and then, curves of precision over recall."""
-        if self._writer is None or self._start is None:
+        if self._start is None or not is_time_for_pictures(event.epoch, event.epochs):
             return
-        if is_time_for_pictures(event.epoch, event.epochs):
+        with self._writing() as writer:
+            if writer is None:
+                return
             for number, i in enumerate(chosen_images(self._start.val)):
                 picture = labels_and_predictions(
                     self._start.val, i, event.evaluation.predictions, self._start.names
                 )
                 tag = f"labels and predictions/{number + 1}"
-                self._writer.add_image(tag, picture, event.step, dataformats="HWC")
-            self._add_curves(event.evaluation.metrics, event.step)
+                writer.add_image(tag, picture, event.step, dataformats="HWC")
+            _add_curves(writer, event.evaluation.metrics, event.step)
 
     def on_epoch_end(self, event: EpochEnd) -> None:
         """The columns of results.csv."""
         row = {key: value for key, value in event.row.items() if key != "epoch"}
         self._add(row, event.step)
-        if self._writer is not None:
-            self._writer.flush()
+        with self._writing() as writer:
+            if writer:
+                writer.flush()
 
     def on_train_end(self, event: TrainEnd) -> None:
         """Closes the file."""
@@ -96,26 +103,35 @@ class TensorBoard(Callback):
         self._close()
 
     def _add(self, values: Mapping[str, float], step: int) -> None:
-        if self._writer is not None:
-            for name, value in values.items():
-                self._writer.add_scalar(name, value, step)
-
-    def _add_curves(self, metrics: CocoMetrics, step: int) -> None:
-        assert self._writer is not None
-        for label, name in list(enumerate(metrics.names))[:MOST_CURVES]:
-            count = int(metrics.num_instances[label])
-            if count == 0:
-                continue
-            counts = curve_by_threshold(
-                metrics.curves.precision50[label], metrics.curves.scores50[label], count
-            )
-            self._writer.add_pr_curve_raw(
-                f"mask IoU 0.50/{name}", *counts, step, num_thresholds=THRESHOLDS
-            )
+        with self._writing() as writer:
+            if writer:
+                for name, value in values.items():
+                    writer.add_scalar(name, value, step)
 
     def _close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        with self._writing() as writer:
+            if writer:
+                writer.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[SummaryWriter | None]:
+        """The open file, None if there is none; training goes on without it on a full disk."""
+        try:
+            yield self._writer
+        except OSError as error:  # told late, by the thread that writes
+            log.warning("no more events for TensorBoard: %s", error.strerror or error)
+            self._writer = None
+
+
+def _add_curves(writer: SummaryWriter, metrics: CocoMetrics, step: int) -> None:
+    for label, name in list(enumerate(metrics.names))[:MOST_CURVES]:
+        count = int(metrics.num_instances[label])
+        if count == 0:
+            continue
+        counts = curve_by_threshold(
+            metrics.curves.precision50[label], metrics.curves.scores50[label], count
+        )
+        writer.add_pr_curve_raw(f"mask IoU 0.50/{name}", *counts, step, num_thresholds=THRESHOLDS)
 
 
 def curve_by_threshold(
