@@ -56,7 +56,10 @@ def test_two_processes_train_as_one(architecture: str, gather: int, tmp_path: Pa
         losses, norm, num_images, num_instances, indices = mine
         for other, other_norm, images, instances, _ in shares:
             assert other == pytest.approx(losses, rel=1e-4)
-            assert other_norm == pytest.approx(norm, rel=1e-3)
+            if norm is None:  # gradients wait for those of the next batch
+                assert other_norm is None
+            else:
+                assert other_norm == pytest.approx(norm, rel=1e-3)
             assert (images, instances) == (num_images, num_instances)
         assert sum((share[4] for share in shares), ()) == indices
     for name, weight in alone["weights"].items():
