@@ -110,7 +110,7 @@ def workers_memory(data: str, workers: int, images: int, method: str, mapped: bo
         pass
     for _ in loader:
         pass
-    children = [worker.pid for worker in loader._iterator._workers]  # type: ignore[union-attr]
+    children = [worker.pid for worker in loader._iterator._workers]  # type: ignore[union-attr]  # open
     print(sum(map(memory_of, [os.getpid(), *children])))
 
 

@@ -39,7 +39,7 @@ def inline(path: Path) -> list[list[str]]:
 
 
 def named(value: object) -> str:
-    return value.name if isinstance(value, Path) else " ".join(value)  # type: ignore[arg-type]
+    return value.name if isinstance(value, Path) else " ".join(value)  # type: ignore[arg-type]  # words
 
 
 @pytest.mark.parametrize(

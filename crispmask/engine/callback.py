@@ -104,6 +104,13 @@ class StepEnd:
     num_instances: int
     stop: Stop
 
+    def figures(self) -> dict[str, float]:
+        """What loggers draw over the steps."""
+        values = {"step/total": self.losses["total"], "step/lr": self.lr}
+        if self.grad_norm is not None:
+            values["step/norm"] = self.grad_norm
+        return values
+
 
 @dataclass(frozen=True, slots=True)
 class ValidationEnd:

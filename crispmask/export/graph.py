@@ -64,7 +64,7 @@ class ExportGraph(nn.Module):
             normalise = backbone.normalise
             self.network.half()
             # Pixels need the range of float32 until they are normalised.
-            backbone.normalise = nn.Sequential(normalise.float(), Halve())  # type: ignore[assignment]
+            backbone.normalise = nn.Sequential(normalise.float(), Halve())  # type: ignore[assignment]  # a copy
 
     @property
     def threshold(self) -> float:

@@ -47,11 +47,11 @@ class Turn:
 
 
 class OldTurn(Turn):
-    set_random_seed = None  # type: ignore[assignment]
+    set_random_seed = None  # type: ignore[assignment]  # older ones have none
 
     def __init__(self) -> None:
         self.quarters = None
-        self.generator = random  # type: ignore[assignment]
+        self.generator = random  # type: ignore[assignment]  # a module, as theirs
 
     def __getattribute__(self, name: str) -> Any:
         if name == "set_random_seed":

@@ -24,7 +24,7 @@ from crispmask.geometry.raster import rasterise
 
 
 def config(**settings: object) -> CompareConfig:
-    return CompareConfig(data="d.yaml", models="yolo11n-seg", **settings)  # type: ignore[arg-type]
+    return CompareConfig(data="d.yaml", models="yolo11n-seg", **settings)  # type: ignore[arg-type]  # mixed
 
 
 def test_the_copy_has_the_same_masks_and_our_ids(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def repair(folder: Path, out: Path, **options: str) -> list[tuple[str, int, str]]:
     """Changes as (name, line, what), after proving that the original is as before."""
     before = content(folder)
-    changes = write_repaired_copy(examine(folder, imgsz=96), out, **options)  # type: ignore[arg-type]
+    changes = write_repaired_copy(examine(folder, imgsz=96), out, **options)  # type: ignore[arg-type]  # mixed
     assert content(folder) == before
     with (out / "changes.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))

@@ -117,7 +117,7 @@ def test_the_default_trains_as_two_plain_groups(name: str) -> None:
             {"params": rest, "weight_decay": 0.0},
         ]
         if ours:
-            optimizer = build_optimizer(network, name, 0.05, 0.05, 0.9)  # type: ignore[arg-type]
+            optimizer = build_optimizer(network, name, 0.05, 0.05, 0.9)  # type: ignore[arg-type]  # a loop
         else:
             optimizer = SGD(plain, lr=0.05, momentum=0.9) if name == "sgd" else AdamW(plain, 0.05)
         losses = []

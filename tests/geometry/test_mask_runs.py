@@ -86,7 +86,7 @@ def instances(masks: object, num: int) -> Instances:
         scores=np.linspace(0.9, 0.3, num, dtype=np.float32),
         labels=np.arange(num) % 3,
         boxes=np.tile(np.array([2, 3, 11, 20], dtype=np.float32), (num, 1)),
-        masks=masks,  # type: ignore[arg-type]
+        masks=masks,  # type: ignore[arg-type]  # runs or arrays
         names=("a", "b", "c"),
     )
 

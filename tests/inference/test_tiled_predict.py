@@ -213,12 +213,12 @@ def test_classes_are_not_joined() -> None:
     image = painted(np.ones((1, 64, 160), dtype=np.bool_), [1])
 
     def by_tile(images: Sequence[NDArray[np.uint8]]) -> list[Instances]:
-        by_tile.calls += 1  # type: ignore[attr-defined]
-        label = by_tile.calls % 2  # type: ignore[attr-defined]
+        by_tile.calls += 1  # type: ignore[attr-defined]  # of a function
+        label = by_tile.calls % 2  # type: ignore[attr-defined]  # likewise
         (found,) = see(images)
         return [Instances(found.scores, found.labels * 0 + label, found.boxes, found.masks)]
 
-    by_tile.calls = 0  # type: ignore[attr-defined]
+    by_tile.calls = 0  # type: ignore[attr-defined]  # likewise
     found = find_in_tiles(by_tile, image, 100, 0.3, 100)
     assert sorted(found.labels.tolist()) == [0, 1]
 

@@ -51,10 +51,7 @@ class MLflow(Callback):
     def on_step(self, event: StepEnd) -> None:
         """Loss, learning rate and gradient norm now and then."""
         if event.step % EVERY == 0:
-            values = {"step/total": event.losses["total"], "step/lr": event.lr}
-            if event.grad_norm is not None:
-                values["step/norm"] = event.grad_norm
-            self._log(values, event.step)
+            self._log(event.figures(), event.step)
 
     def on_epoch_end(self, event: EpochEnd) -> None:
         """The columns of results.csv."""

@@ -66,10 +66,7 @@ class TensorBoard(Callback):
 
     def on_step(self, event: StepEnd) -> None:
         """Loss, learning rate and gradient norm."""
-        values = {"step/total": event.losses["total"], "step/lr": event.lr}
-        if event.grad_norm is not None:
-            values["step/norm"] = event.grad_norm
-        self._add(values, event.step)
+        self._add(event.figures(), event.step)
 
     def on_validation_end(self, event: ValidationEnd) -> None:
         """Images beside their labels now and then, curves of precision over recall."""

@@ -1,4 +1,4 @@
-"""Every default of the package, each in one place. No torch here: `--help` stays fast."""
+"""A training run."""
 
 from __future__ import annotations
 
@@ -6,113 +6,14 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from crispmask.errors import ConfigError
+from crispmask.config.augment import AugmentConfig
+from crispmask.config.checks import check, check_val_fraction
 
 Architecture = Literal["solov2", "rtmdet-ins"]
 ModelName = Literal["nano", "tiny", "small", "medium", "large"]
 
-
 _NUMBERS = re.compile(r"\d+(\.\d+)?(,\d+(\.\d+)?)*")
 _GRIDS = re.compile(r"[1-9]\d{0,2}(,[1-9]\d{0,2}){4}")
-
-
-def _check(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
-
-
-def check_val_fraction(value: float) -> None:
-    """Raises a `ConfigError` for what is no fraction of images."""
-    _check(0 <= value < 1, f"--val-fraction is 0 to below 1, not {value}")
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """Random changes of training images; the ranges are those users of Ultralytics know."""
-
-    mosaic: float = 1.0
-    """Probability of joining four images into one."""
-    mixup: float = 0.0
-    """Probability of blending in a second image with its instances."""
-    hsv_h: float = 0.015
-    """Largest change of the hue, fraction of the colour circle."""
-    hsv_s: float = 0.7
-    """Largest relative change of the saturation."""
-    hsv_v: float = 0.4
-    """Largest relative change of the value."""
-    brightness: float = 0.2
-    """Largest change of the brightness, fraction of full scale."""
-    contrast: float = 0.2
-    """Largest relative change of the contrast."""
-    brightness_contrast_p: float = 0.5
-    """Probability of the brightness and contrast change."""
-    degrees: float = 2.0
-    """Largest rotation to either side, degrees."""
-    translate: float = 0.1
-    """Largest shift, fraction of the image size."""
-    scale: float = 0.5
-    """Largest relative change of size: 0.5 draws from 0.5 to 1.5."""
-    shear: float = 0.0
-    """Largest shear to either side, degrees."""
-    perspective: float = 0.0
-    """Largest change of depth per pixel, in x and in y; 0.0005 is much."""
-    copy_paste: float = 0.0
-    """Fraction of the instances pasted once more, mirrored, where they cover others little."""
-    fliplr: float = 0.5
-    """Probability of mirroring left to right."""
-    flipud: float = 0.0
-    """Probability of mirroring top to bottom."""
-
-    def __post_init__(self) -> None:
-        for name in ("mosaic", "mixup", "fliplr", "flipud", "brightness_contrast_p"):
-            flag = name.replace("_", "-")
-            value = getattr(self, name)
-            _check(0 <= value <= 1, f"--{flag} is a probability from 0 to 1, not {value}")
-        for name in (
-            "hsv_h",
-            "hsv_s",
-            "hsv_v",
-            "brightness",
-            "contrast",
-            "translate",
-            "scale",
-            "copy_paste",
-        ):
-            flag = name.replace("_", "-")
-            value = getattr(self, name)
-            _check(0 <= value <= 1, f"--{flag} is a fraction from 0 to 1, not {value}")
-        _check(self.scale < 1, f"--scale must be below 1, not {self.scale}")
-        _check(0 <= self.degrees <= 180, f"--degrees is 0 to 180, not {self.degrees}")
-        _check(0 <= self.shear < 90, f"--shear is 0 to below 90, not {self.shear}")
-        _check(
-            0 <= self.perspective <= 0.001, f"--perspective is 0 to 0.001, not {self.perspective}"
-        )
-
-    def without_mixing(self) -> AugmentConfig:
-        """The same changes without mosaic, mixup and copy-paste, for the last epochs."""
-        from dataclasses import replace
-
-        return replace(self, mosaic=0.0, mixup=0.0, copy_paste=0.0)
-
-    @classmethod
-    def none(cls) -> AugmentConfig:
-        """No change at all."""
-        return cls(
-            mosaic=0.0,
-            mixup=0.0,
-            hsv_h=0.0,
-            hsv_s=0.0,
-            hsv_v=0.0,
-            brightness_contrast_p=0.0,
-            degrees=0.0,
-            translate=0.0,
-            scale=0.0,
-            shear=0.0,
-            perspective=0.0,
-            copy_paste=0.0,
-            fliplr=0.0,
-            flipud=0.0,
-        )
 
 
 @dataclass(frozen=True)
@@ -247,97 +148,95 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_val_fraction(self.val_fraction)
-        _check(self.epochs >= 1, f"--epochs must be at least 1, not {self.epochs}")
-        _check(self.time >= 0, f"--time is a number of hours, not {self.time}")
-        _check(
+        check(self.epochs >= 1, f"--epochs must be at least 1, not {self.epochs}")
+        check(self.time >= 0, f"--time is a number of hours, not {self.time}")
+        check(
             isinstance(self.batch, str) or self.batch >= 1 or self.batch == -1,
             f"--batch must be at least 1, auto or probe, not {self.batch}",
         )
-        _check(
+        check(
             self.imgsz >= 64 and self.imgsz % 32 == 0,
             f"--imgsz must be a multiple of 32 from 64 up, not {self.imgsz}: "
             f"try {max(64, round(self.imgsz / 32) * 32)}",
         )
-        _check(self.lr == "auto" or self.lr > 0, f"--lr must be positive or auto, not {self.lr}")
-        _check(
+        check(self.lr == "auto" or self.lr > 0, f"--lr must be positive or auto, not {self.lr}")
+        check(
             self.weight_decay == "auto" or self.weight_decay >= 0,
             f"--weight-decay must not be negative, not {self.weight_decay}",
         )
-        _check(0 <= self.momentum < 1, f"--momentum is 0 to below 1, not {self.momentum}")
-        _check(
+        check(0 <= self.momentum < 1, f"--momentum is 0 to below 1, not {self.momentum}")
+        check(
             self.warmup_epochs >= 0,
             f"--warmup-epochs must not be negative, not {self.warmup_epochs}",
         )
-        _check(
+        check(
             self.warmup_momentum == "auto" or 0 <= self.warmup_momentum < 1,
             f"--warmup-momentum is auto or 0 to below 1, not {self.warmup_momentum}",
         )
-        _check(
+        check(
             self.warmup_bias_lr == "auto" or self.warmup_bias_lr >= 0,
             f"--warmup-bias-lr is auto or not negative, not {self.warmup_bias_lr}",
         )
         for name in ("warmup_min_steps", "nominal_batch", "patience", "save_period"):
             value = getattr(self, name)
-            _check(value >= 0, f"--{name.replace('_', '-')} must not be negative, not {value}")
+            check(value >= 0, f"--{name.replace('_', '-')} must not be negative, not {value}")
         for name in ("warmup_start", "final_lr"):
             value = getattr(self, name)
-            _check(0 <= value <= 1, f"--{name.replace('_', '-')} is 0 to 1, not {value}")
-        _check(
+            check(0 <= value <= 1, f"--{name.replace('_', '-')} is 0 to 1, not {value}")
+        check(
             self.freeze == "auto" or 0 <= self.freeze <= 4,
             f"--freeze is auto or 0 to 4, not {self.freeze}",
         )
-        _check(
+        check(
             self.weights != "none" or self.freeze in ("auto", 0),
             f"--freeze {self.freeze} would keep random weights: leave --weights none out",
         )
-        _check(
+        check(
             self.weights != "none" or self.norm_eval is not True,
             "--norm-eval true would keep statistics of no image: leave --weights none out",
         )
-        _check(
+        check(
             self.backbone_lr > 0,
             f"--backbone-lr must be positive, not {self.backbone_lr}; "
             "--freeze 4 keeps the backbone as it is",
         )
-        _check(0 < self.layer_decay <= 1, f"--layer-decay is above 0 to 1, not {self.layer_decay}")
-        _check(self.clip_norm >= 0, f"--clip-norm must not be negative, not {self.clip_norm}")
-        _check(
+        check(0 < self.layer_decay <= 1, f"--layer-decay is above 0 to 1, not {self.layer_decay}")
+        check(self.clip_norm >= 0, f"--clip-norm must not be negative, not {self.clip_norm}")
+        check(
             self.class_weights in ("none", "auto")
             or _NUMBERS.fullmatch(self.class_weights) is not None,
             "--class-weights is none, auto or a number for each class such as 1,2.5,1, "
             f"not {self.class_weights}",
         )
-        _check(
+        check(
             set(self.loggers()) <= {"wandb", "mlflow"},
             f"--logger is none, wandb, mlflow or wandb,mlflow, not {self.logger}",
         )
-        _check(0 <= self.ema_decay < 1, f"--ema-decay is 0 to below 1, not {self.ema_decay}")
-        _check(self.ema_tau > 0, f"--ema-tau must be positive, not {self.ema_tau}")
-        _check(
+        check(0 <= self.ema_decay < 1, f"--ema-decay is 0 to below 1, not {self.ema_decay}")
+        check(self.ema_tau > 0, f"--ema-tau must be positive, not {self.ema_tau}")
+        check(
             self.close_mosaic == "auto" or self.close_mosaic >= 0,
             f"--close-mosaic must not be negative, not {self.close_mosaic}",
         )
-        _check(0 <= self.multi_scale < 1, f"--multi-scale is 0 to below 1, not {self.multi_scale}")
-        _check(
-            self.val_interval >= 1, f"--val-interval must be at least 1, not {self.val_interval}"
-        )
-        _check(
+        check(0 <= self.multi_scale < 1, f"--multi-scale is 0 to below 1, not {self.multi_scale}")
+        check(self.val_interval >= 1, f"--val-interval must be at least 1, not {self.val_interval}")
+        check(
             self.processes == "auto" or self.processes >= 1,
             f"--processes must be at least 1 or auto, not {self.processes}",
         )
-        _check(self.slices >= 1, f"--slices must be at least 1, not {self.slices}")
-        _check(self.num_nodes >= 1, f"--num-nodes must be at least 1, not {self.num_nodes}")
-        _check(self.workers >= 0, f"--workers must not be negative, not {self.workers}")
-        _check(
+        check(self.slices >= 1, f"--slices must be at least 1, not {self.slices}")
+        check(self.num_nodes >= 1, f"--num-nodes must be at least 1, not {self.num_nodes}")
+        check(self.workers >= 0, f"--workers must not be negative, not {self.workers}")
+        check(
             self.cache == "none" or self.multi_scale == 0,
             f"--cache {self.cache} keeps images of one size, --multi-scale {self.multi_scale} "
             "asks for others: leave one of them out",
         )
-        _check(
+        check(
             self.grids == "auto" or self.architecture == "solov2",
             f"--grids is for solov2; leave it out with {self.architecture}",
         )
-        _check(
+        check(
             self.grids == "auto" or _GRIDS.fullmatch(self.grids) is not None,
             f"--grids is auto or five numbers from 1 up such as 20,16,12,10,8, not {self.grids}",
         )
@@ -355,23 +254,3 @@ class TrainConfig:
         if self.class_weights in ("none", "auto"):
             return None
         return tuple(map(float, self.class_weights.split(",")))
-
-
-@dataclass(frozen=True)
-class DecodeConfig:
-    """How outputs become instances. Each architecture names its presets."""
-
-    conf: float = 0.25
-    """Lowest score of an instance that is returned."""
-    candidate_conf: float = 0.05
-    """Lowest class probability of a prior or cell that is looked at."""
-    nms_iou: float = 0.6
-    """Boxes of one class that overlap more are one instance (rtmdet-ins)."""
-    max_det: int = 100
-    """Most instances per image."""
-    pre_nms: int = 1000
-    """Most candidates that enter NMS: per level (rtmdet-ins), per image (solov2)."""
-    mask_threshold: float = 0.5
-    """Probability above which a pixel belongs to the mask."""
-    sigma: float = 2.0
-    """Width of the Gaussian of matrix NMS (solov2)."""
