@@ -11,6 +11,7 @@ from crispmask.config import AugmentConfig, TrainConfig
 from crispmask.engine.callback import Callback
 from crispmask.engine.fit import TrainResult, fit
 from crispmask.errors import ConfigError
+from crispmask.models.weights import model_of
 from crispmask.recipes import with_recipe
 from crispmask.suggest import did_you_mean
 
@@ -48,7 +49,8 @@ def train_config(**settings: Any) -> TrainConfig:
         if name not in names:
             raise ConfigError(f"no setting {name!r}{did_you_mean(name, names)}")
     if not settings.get("resume"):  # a run that goes on has its settings
-        settings = with_recipe(settings)
+        found = model_of(str(settings.get("weights", TrainConfig.weights)), settings)
+        settings = with_recipe({**found, **settings})
     augment = {name: settings[name] for name in settings if name in augment_names}
     rest = {name: settings[name] for name in settings if name not in augment_names}
     if augment and "augment" in rest:

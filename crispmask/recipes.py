@@ -119,7 +119,7 @@ def recipe_settings(
     if architecture == "solov2":
         return dict(_NATIVE_SOLOV2)
     settings = dict(_NATIVE_RTMDET_INS)
-    if model in ("nano", "tiny", "small"):
+    if model in ("nano", "tiny", "small", "s"):
         settings |= _SMALL_RTMDET_INS
     if model in ("nano", "tiny"):
         settings["mixup"] = 0.5

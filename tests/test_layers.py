@@ -58,7 +58,7 @@ ALLOWED = {
     },
     "validate": PICTURES | {"data", "models", "metrics", "engine", "predict", "runtime", "loading"},
     "compare": PICTURES | {"data", "models", "metrics", "engine", "predict", "loading", "validate"},
-    "api": BASE | {"recipes", "augment", "engine"},
+    "api": BASE | {"recipes", "augment", "models", "engine"},
     "cli": PICTURES
     | {"recipes", "data", "doctor", "models", "metrics", "engine", "predict", "validate", "api"}
     | {"export", "loading", "runtime", "sources", "inference", "neighbours", "push", "bench"}

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from crispmask.cli.arguments import parse
-from crispmask.models.table import list_models
+from crispmask.models.table import list_models, models_of
 
 
 @dataclass(frozen=True)
@@ -51,5 +51,13 @@ def print_models() -> None:
     console.print(
         "neck and masks: channels of the pyramid and of the mask features; parameters and "
         "GFLOPs with 80 classes, of one 640 px image, a multiply-add counted as 2; batch: images "
-        "per step of --batch auto. nano and tiny name the same row."
+        "per step of --batch auto. nano and tiny name the same row. Layouts beyond the table that "
+        f"weights were published of: {'; '.join(map(_beyond, ('solov2', 'rtmdet-ins')))}."
     )
+
+
+def _beyond(architecture: str) -> str:
+    """The models of an architecture that are no rows of the table, in words."""
+    rows = {row.model for row in list_models()}
+    names = [name for name in models_of(architecture) if name not in rows]
+    return f"{architecture} {', '.join(names)}"

@@ -31,6 +31,9 @@ def train(argv: Sequence[str], prog: str) -> int:
         from crispmask.data.set_aside import read_with_val
 
         read_with_val(config.data, config.val_fraction)
+        if found := weight_words(argv):
+            argv = [*found, *argv]
+            config = parse(TrainConfig, [*recipe_words(argv), *argv], prog)
     from crispmask.engine.fit import fit
 
     fit(config)
@@ -44,3 +47,13 @@ def recipe_words(argv: Sequence[str]) -> list[str]:
     given = read_values(argv, flags_of(TrainConfig))
     settings = with_recipe({name.replace("-", "_"): text for name, text in given.items()})
     return [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+
+
+def weight_words(argv: Sequence[str]) -> list[str]:
+    """The model in the checkpoint a command line starts from, as words to stand before it."""
+    given = read_values(argv, flags_of(TrainConfig))
+    if "weights" not in given:
+        return []
+    from crispmask.models.weights import model_of
+
+    return [f"--{name}={value}" for name, value in model_of(given["weights"], given).items()]

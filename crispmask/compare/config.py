@@ -10,6 +10,7 @@ from typing import Literal
 
 from crispmask.config import TrainConfig
 from crispmask.errors import ConfigError
+from crispmask.models.table import canonical_model, models_of
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,6 @@ class Row:
         return self.kind in ("ours", "yolo")
 
 
-_SIZES = ("nano", "tiny", "small", "medium", "large")
 _YOLO = re.compile(r"yolo(v?\d+)[nslmx]-seg")
 _GRAPHS = (".pt", ".pth", ".safetensors", ".onnx", ".xml")
 
@@ -110,9 +110,9 @@ def _row(word: str) -> Row:
     name, equals, text = word.rpartition("=")
     if not equals:
         for architecture in ("solov2", "rtmdet-ins"):
-            size = word.removeprefix(f"{architecture}-")
-            if size in _SIZES:
-                return Row(word, "ours", architecture, size)
+            model = word.removeprefix(f"{architecture}-")
+            if canonical_model(architecture, model) in models_of(architecture):
+                return Row(word, "ours", architecture, model)
         if _YOLO.fullmatch(word):
             return Row(word, "yolo", model=word)
     path = Path(text)
@@ -127,7 +127,7 @@ def _row(word: str) -> Row:
         return Row(name, kind, path=path)
     raise ConfigError(
         f"--models: {word!r} is no model and no file; write solov2-nano, rtmdet-ins-tiny "
-        "(nano, tiny, small, medium, large), yolo11n-seg, or name=path of a .pt, .onnx or .json"
+        "(those of crispmask models), yolo11n-seg, or name=path of a .pt, .onnx or .json"
     )
 
 

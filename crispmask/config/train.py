@@ -10,7 +10,9 @@ from crispmask.config.augment import AugmentConfig
 from crispmask.config.checks import check, check_val_fraction
 
 Architecture = Literal["solov2", "rtmdet-ins"]
-ModelName = Literal["nano", "tiny", "small", "medium", "large"]
+SizeName = Literal["nano", "tiny", "small", "medium", "large"]
+LayoutName = Literal["light-r18", "light-r34", "light-r50", "r50", "r101", "s", "m", "l", "x"]
+ModelName = Literal[SizeName, LayoutName]
 
 _NUMBERS = re.compile(r"\d+(\.\d+)?(,\d+(\.\d+)?)*")
 _GRIDS = re.compile(r"[1-9]\d{0,2}(,[1-9]\d{0,2}){4}")
@@ -27,7 +29,7 @@ class TrainConfig:
     architecture: Architecture = "solov2"
     """Model family."""
     model: ModelName = "nano"
-    """Model size; nano and tiny name the same smallest row."""
+    """Model size, or a published layout such as r50 or x; nano and tiny name the same row."""
     backbone: str = "auto"
     """Feature extractor, any name of timm with maps of stride 4 to 32; auto: the model's own."""
     epochs: int = 150

@@ -154,7 +154,7 @@ def _train(
     loaders = make_loaders(settings, data, network.pad_value, fabric, transform)
     run = start_run(network, settings, fabric, steps_per_epoch=len(loaders.train))
     if resumed:
-        restore_run(run, resumed.checkpoint)
+        restore_run(run, resumed.checkpoint, resumed.path)
         weights = f"continued after epoch {run.epoch}{_other_ranks(run, resumed)}"
         if not work_dir.best.is_file():  # nothing to beat: the next validation is the best
             run.best_map = None

@@ -114,7 +114,7 @@ def go_back(run: Run, last: Path) -> str:
             f"--precision 32, and look at {last.parent.parent / 'unusable'}"
         )
     failed = run.epoch + 1
-    restore_run(run, load_checkpoint(last))
+    restore_run(run, load_checkpoint(last), last)
     run.setbacks, run.rate_factor = setbacks, factor
     return (
         f"epoch {failed}: training exploded at a peak rate of {rate:.3g}; going back to the end "

@@ -20,7 +20,7 @@ from crispmask.engine.ranks import Ranks, rank_batch, resolve_ranks
 from crispmask.engine.workdir import WorkDir
 from crispmask.errors import ConfigError
 from crispmask.models.solov2.config import grids_for
-from crispmask.models.table import canonical_model, find_row
+from crispmask.models.table import canonical_model, find_model
 from crispmask.models.timm_features import full_name
 
 WEIGHT_DECAY = {"sgd": 0.0005, "adamw": 0.05}
@@ -85,7 +85,7 @@ def resolve(
     """
     check_class_weights(config, num_classes)
     architecture = config.architecture
-    row = find_row(architecture, config.model)
+    row = find_model(architecture, config.model)
     usual = config.backbone in ("auto", row.backbone)
     backbone = row.backbone if usual else full_name(config.backbone)
     # One to be probed stands for that of the table until it is known.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from crispmask.config import TrainConfig
@@ -21,11 +22,13 @@ class Resumed:
         config: of that run, with the data and the devices of this call if it names some.
         work_dir: its folder.
         checkpoint: its last.pt.
+        path: of that file.
     """
 
     config: TrainConfig
     work_dir: WorkDir
     checkpoint: dict[str, Any]
+    path: Path
 
 
 def read_resumed(config: TrainConfig) -> Resumed:
@@ -64,6 +67,7 @@ def read_resumed(config: TrainConfig) -> Resumed:
         ),
         work_dir=WorkDir(folder),
         checkpoint=checkpoint,
+        path=path,
     )
 
 

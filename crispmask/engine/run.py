@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from crispmask.engine.optim import build_optimizer
 from crispmask.engine.resolve import Settings
 from crispmask.engine.rng import set_rng_state
 from crispmask.engine.schedule import Schedule, bias_start, schedule_of
+from crispmask.models.fill import fill_again
 from crispmask.models.interface import Network
 from crispmask.types import Batch
 
@@ -155,11 +157,15 @@ def training_state(run: Run, rngs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def restore_run(run: Run, checkpoint: dict[str, Any]) -> None:
-    """Puts the state of a last.pt into a run that has just started."""
+def restore_run(run: Run, checkpoint: dict[str, Any], path: Path) -> None:
+    """Puts the state of a last.pt into a run that has just started.
+
+    Raises:
+        WeightsError: it is of another network.
+    """
     state = checkpoint["training"]
-    run.network.load_state_dict(state["weights"])
-    run.ema.network.load_state_dict(checkpoint["state_dict"])
+    fill_again(run.network, state["weights"], path)
+    fill_again(run.ema.network, checkpoint["state_dict"], path)
     run.ema.updates = state["ema_updates"]
     run.optimizer.load_state_dict(state["optimizer"])
     run.fabric.strategy.precision.load_state_dict(state["scaler"])

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from crispmask.errors import ConfigError
 from crispmask.models.backbone import Backbone, make_backbone
 from crispmask.models.interface import Network
-from crispmask.models.rtmdet_ins import config as rtmdet_ins
+from crispmask.models.rtmdet_ins.config import STRIDES, RTMDetInsConfig
 from crispmask.models.rtmdet_ins.model import RTMDetIns
 from crispmask.models.solov2 import config as solov2
 from crispmask.models.solov2.model import Solov2
-from crispmask.models.table import canonical_model
-
-T = TypeVar("T")
+from crispmask.models.table import find_model
 
 
 @dataclass(frozen=True)
@@ -55,26 +53,22 @@ def build_network(spec: ModelSpec) -> Network[Any]:
     Raises:
         ConfigError: no such architecture or model, or a backbone that does not fit it.
     """
-    model = canonical_model(spec.architecture, spec.model)
     if spec.num_classes < 1:
         raise ConfigError(f"a model needs at least one class, not {spec.num_classes}")
-    if spec.architecture == "solov2":
-        config = _find({**solov2.SIZES, **solov2.LAYOUTS}, spec, model)
-        if spec.imgsz is not None:
-            config = replace(
-                config,
-                grids=solov2.grids_for(spec.imgsz),
-                scale_ranges=solov2.ranges_for(spec.imgsz),
-            )
-        if spec.grids is not None:
-            config = replace(config, grids=tuple(spec.grids))
-        backbone = _backbone(spec, config.backbone, solov2.BACKBONE_STRIDES)
-        return Solov2(config, spec.num_classes, spec.mask_stride, backbone)
-    if spec.architecture == "rtmdet-ins":
-        size = _find({**rtmdet_ins.SIZES, **rtmdet_ins.LAYOUTS}, spec, model)
-        backbone = _backbone(spec, size.backbone, rtmdet_ins.STRIDES)
-        return RTMDetIns(size, spec.num_classes, spec.mask_stride, backbone)
-    raise ConfigError(f"no architecture {spec.architecture!r}: choose solov2 or rtmdet-ins")
+    config = find_model(spec.architecture, spec.model)
+    if isinstance(config, RTMDetInsConfig):
+        backbone = _backbone(spec, config.backbone, STRIDES)
+        return RTMDetIns(config, spec.num_classes, spec.mask_stride, backbone)
+    if spec.imgsz is not None:
+        config = replace(
+            config,
+            grids=solov2.grids_for(spec.imgsz),
+            scale_ranges=solov2.ranges_for(spec.imgsz),
+        )
+    if spec.grids is not None:
+        config = replace(config, grids=tuple(spec.grids))
+    backbone = _backbone(spec, config.backbone, solov2.BACKBONE_STRIDES)
+    return Solov2(config, spec.num_classes, spec.mask_stride, backbone)
 
 
 def _backbone(spec: ModelSpec, usual: str, strides: tuple[int, ...]) -> Backbone | None:
@@ -82,11 +76,3 @@ def _backbone(spec: ModelSpec, usual: str, strides: tuple[int, ...]) -> Backbone
     if spec.backbone is None or spec.backbone == usual:
         return None
     return make_backbone(spec.backbone, strides, spec.architecture)
-
-
-def _find(rows: dict[str, T], spec: ModelSpec, model: str) -> T:
-    if model not in rows:
-        raise ConfigError(
-            f"{spec.architecture} has no model {spec.model!r}: choose {', '.join(rows)}"
-        )
-    return rows[model]

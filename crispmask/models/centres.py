@@ -8,8 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from crispmask.geometry.packed import CHUNK_PIXELS, PackedMasks
 from crispmask.models.mask_targets import Masks
+
+CHUNK_PIXELS = 1 << 22
+"""Pixels counted at a time; torch makes an int64 of each, 32 MiB."""
 
 
 def measure_masks(masks: Masks, boxes: Tensor, mask_stride: int) -> tuple[Tensor, Tensor]:
@@ -42,7 +44,7 @@ def measure_masks(masks: Masks, boxes: Tensor, mask_stride: int) -> tuple[Tensor
 def _profiles(masks: Masks) -> tuple[Tensor, Tensor]:
     """Pixels of each row (N, h) and of each column (N, w), float32; a few masks at a time."""
     num, h, w = masks.shape
-    step = max(1, CHUNK_PIXELS // (h * w)) if isinstance(masks, PackedMasks) else max(1, num)
+    step = max(1, CHUNK_PIXELS // max(1, h * w))
     rows, columns = [], []
     for start in range(0, max(1, num), step):
         chunk = masks[start : start + step]

@@ -13,10 +13,10 @@ from torch import Tensor
 from crispmask.errors import ConfigError, WeightsError
 from crispmask.models.build import ModelSpec
 from crispmask.models.files import FORMAT, read_file
-from crispmask.models.layouts import find_layout, layouts
+from crispmask.models.layouts import find_layout
 from crispmask.models.mmdet import read_mmdet
 from crispmask.models.mmdet_names import rename_back
-from crispmask.models.table import canonical_model
+from crispmask.models.table import canonical_model, models_of
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Checkpoint:
             if model is None:
                 raise WeightsError(
                     f"{self.path}: its tensors are those of no {self.architecture} layout; "
-                    f"there are {', '.join(layouts(self.architecture))}: give one as --model "
+                    f"there are {', '.join(models_of(self.architecture))}: give one as --model "
                     "to see what differs"
                 )
             log.warning(

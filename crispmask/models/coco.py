@@ -11,8 +11,7 @@ from crispmask.models.checkpoint import Checkpoint, read_checkpoint
 from crispmask.models.download import Store, fetch
 from crispmask.models.fill import fill, fill_matching
 from crispmask.models.interface import Network
-from crispmask.models.layouts import backbone_of
-from crispmask.models.table import canonical_model
+from crispmask.models.table import canonical_model, find_model
 
 
 def find_coco(architecture: str, model: str) -> CocoWeights:
@@ -61,7 +60,7 @@ def load_coco(network: Network[Any], spec: ModelSpec, store: Store) -> tuple[str
         WeightsError: they cannot be had, or are of another backbone.
     """
     row = find_coco(spec.architecture, spec.model)
-    usual = backbone_of(spec.architecture, spec.model)
+    usual = find_model(spec.architecture, spec.model).backbone
     if network.backbone.name.partition(".")[0] != usual:
         raise WeightsError(
             f"--weights coco: those of {spec.architecture} {spec.model} have the backbone "

@@ -17,6 +17,7 @@ from crispmask.atomic import replacing
 from crispmask.errors import WeightsError
 from crispmask.models.hub import SCHEME, pull
 from crispmask.models.inert import read_inert
+from crispmask.models.tensors import check_tensors
 
 FORMAT = "crispmask"
 VERSION = 1
@@ -106,6 +107,9 @@ def check_own(path: Path, content: Mapping[str, Any]) -> None:
         )
     if missing := [key for key in REQUIRED if key not in content]:
         raise WeightsError(f"{path}: damaged, it lacks {', '.join(missing)}; train it again")
+    training = content.get("training")
+    for state in (content["state_dict"], training["weights"] if training else {}):
+        check_tensors(path, state)
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from crispmask.errors import WeightsError
 from crispmask.models.checkpoint import Checkpoint
@@ -33,18 +34,10 @@ def fill(network: Network[Any], checkpoint: Checkpoint, other_classes: bool = Fa
     """
     own, state = network.state_dict(), checkpoint.state
     random = set()
-    for key, value in own.items():
-        if key not in state:
-            if not key.endswith("num_batches_tracked"):
-                _fail(network, checkpoint, key, f"is missing, {tuple(value.shape)} expected")
-        elif state[key].shape != value.shape:
-            found, expected = tuple(state[key].shape), tuple(value.shape)
-            if not (other_classes and ".class_logits." in key and found[1:] == expected[1:]):
-                _fail(network, checkpoint, key, f"has shape {found}, {expected} expected")
-            random.add(key)
-    for key in state:
-        if key not in own:
-            _fail(network, checkpoint, key, "is unknown")
+    for key, problem in _differences(own, state):
+        if not (other_classes and _is_of_other_classes(key, own, state)):
+            _fail(network, checkpoint, key, problem)
+        random.add(key)
     taken = state.keys() - random
     network.load_state_dict({key: state[key] if key in taken else own[key] for key in own})
     line = f"weights of {checkpoint.path}, {len(taken)} tensors"
@@ -83,15 +76,47 @@ def fill_matching(network: Network[Any], state: Mapping[str, Tensor]) -> str:
     return f"{len(taken)} of {len(own)} tensors, {share:.1%} of the parameters"
 
 
+def fill_again(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Fills a network with the tensors it had when the checkpoint of a run was written.
+
+    Raises:
+        WeightsError: a tensor that is unknown, missing or of another shape.
+    """
+    for key, problem in _differences(network.state_dict(), state):
+        raise WeightsError(f"{path}: {key} {problem}; the file is damaged, or of another run")
+    network.load_state_dict(state, strict=False)  # a counter may be missing
+
+
+def _differences(
+    own: Mapping[str, Tensor], state: Mapping[str, Tensor]
+) -> Iterator[tuple[str, str]]:
+    """Each tensor that a network and a file do not have alike, and what is wrong with it."""
+    for key, value in own.items():
+        expected = tuple(value.shape)
+        if key in state:
+            if (found := tuple(state[key].shape)) != expected:
+                yield key, f"has shape {found}, {expected} expected"
+        elif not key.endswith("num_batches_tracked"):
+            yield key, f"is missing, {expected} expected"
+    for key in state:
+        if key not in own:
+            yield key, "is unknown"
+
+
+def _is_of_other_classes(key: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> bool:
+    """Whether a tensor that differs does so in the number of classes only."""
+    if ".class_logits." not in key or key not in own or key not in state:
+        return False
+    return own[key].shape[1:] == state[key].shape[1:]
+
+
 def _fail(network: Network[Any], checkpoint: Checkpoint, key: str, problem: str) -> None:
-    remedy = "the file is of another model size"
-    spec = checkpoint.spec
+    remedy = "the file is of another model, or damaged"
+    spec, architecture = checkpoint.spec, checkpoint.architecture
     if spec is not None and spec.backbone not in (None, network.backbone.name):
         remedy = f"the file has another backbone: give --backbone {spec.backbone}"
     elif spec is None:
-        layout = find_layout(checkpoint.state, checkpoint.architecture, len(checkpoint.class_names))
-        if layout is not None:
-            remedy += f": its tensors are those of {checkpoint.architecture} {layout}"
-        else:
-            remedy += ", or damaged"
+        model = find_layout(checkpoint.state, architecture, len(checkpoint.class_names))
+        if model is not None:
+            remedy = f"its tensors are those of {architecture} {model}: give --model {model}"
     raise WeightsError(f"{checkpoint.path}: {checkpoint.name_in_file(key)} {problem}; {remedy}")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from crispmask.errors import WeightsError
 from crispmask.models.mmdet_names import rename
+from crispmask.models.tensors import check_tensors
 
 _STEM = "backbone.body.model.stem.0.conv.weight"
 
@@ -125,33 +126,15 @@ def _find_tensors(
             for key in content
             if key != entry
         }
+    check_tensors(path, found)
     tensors: dict[str, Tensor] = {}
     for key, value in found.items():
-        if not isinstance(key, str):
-            raise WeightsError(f"{path}: {key!r} is no name of a tensor")
-        if not isinstance(value, Tensor):
-            raise WeightsError(f"{path}: {key} is no tensor but {type(value).__name__}")
-        if (kind := _unusual(value)) is not None:
-            raise WeightsError(
-                f"{path}: {key} is {kind}; only dense tensors of numbers can be read"
-            )
         name = key.removeprefix("module.")  # as wrappers for several GPUs and averages add it
         if name == "steps":
             ignored[key] = "counts the steps of the average"
         else:
             tensors[re.sub(r"^head\.", "bbox_head.", name)] = value
     return tensors, ignored
-
-
-def _unusual(tensor: Tensor) -> str | None:
-    """What a tensor is, if it is not one of plain numbers."""
-    if tensor.layout != torch.strided:
-        return "sparse"
-    if tensor.is_meta:
-        return "without numbers"
-    if tensor.is_quantized:
-        return "quantized"
-    return "complex" if tensor.is_complex() else None
 
 
 def _check_preprocessor(path: Path, key: str, value: Tensor) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crispmask.config import Architecture
+from crispmask.errors import ConfigError
 from crispmask.models.rtmdet_ins import config as rtmdet_ins
+from crispmask.models.rtmdet_ins.config import RTMDetInsConfig
 from crispmask.models.solov2 import config as solov2
+from crispmask.models.solov2.config import Solov2Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,40 @@ def find_row(architecture: str, model: str) -> ModelRow:
 
 
 def canonical_model(architecture: str, model: str) -> str:
-    """The name a size has in the table: `nano` for solov2, `tiny` for rtmdet-ins."""
+    """The one name of a model that has two: `nano` for solov2's smallest, `small` for `s` ..."""
     if model in ("nano", "tiny"):
         return "nano" if architecture == "solov2" else "tiny"
-    return model
+    return _OFFICIAL.get(model, model) if architecture == "rtmdet-ins" else model
+
+
+_OFFICIAL = {"s": "small", "m": "medium", "l": "large"}
+"""Official names of the sizes of RTMDet-Ins."""
+
+_TABLES = {"solov2": solov2, "rtmdet-ins": rtmdet_ins}
+
+
+def models_of(architecture: str) -> Mapping[str, Solov2Config | RTMDetInsConfig]:
+    """The sizes of an architecture and its official layouts beyond, by canonical name.
+
+    Raises:
+        ConfigError: no such architecture.
+    """
+    if architecture not in _TABLES:
+        raise ConfigError(f"no architecture {architecture!r}: choose {' or '.join(_TABLES)}")
+    tables = _TABLES[architecture]
+    names = dict.fromkeys(canonical_model(architecture, name) for name in tables.LAYOUTS)
+    rows = {**tables.SIZES, **tables.LAYOUTS}
+    return {name: rows[name] for name in (*tables.SIZES, *names)}
+
+
+def find_model(architecture: str, model: str) -> Solov2Config | RTMDetInsConfig:
+    """The size or official layout of a name.
+
+    Raises:
+        ConfigError: no such architecture, or it has no such model.
+    """
+    rows = models_of(architecture)
+    name = canonical_model(architecture, model)
+    if name not in rows:
+        raise ConfigError(f"{architecture} has no model {model!r}: choose {', '.join(rows)}")
+    return rows[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,13 @@ from crispmask.models.files import local_path
 from crispmask.models.fill import fill
 from crispmask.models.imagenet import load_imagenet
 from crispmask.models.interface import Network
+from crispmask.models.table import canonical_model, models_of
 
 log = logging.getLogger(__name__)
+
+
+NAMES = ("imagenet", "coco", "none")
+"""What weights may be beside a path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,49 @@ def apply_weights(
                 f"{weights}: weights of {checkpoint.architecture}; "
                 f"train with --architecture {checkpoint.architecture}"
             )
+        if checkpoint.spec is not None and _model(checkpoint.spec) != _model(spec):
+            raise WeightsError(
+                f"{weights}: weights of {spec.architecture} {checkpoint.spec.model}, "
+                f"not {spec.model}; give --model {checkpoint.spec.model}"
+            )
         line = fill(network, checkpoint, other_classes=True)
     log.info(line)
     same = len(checkpoint.class_names) == spec.num_classes
     return StartingWeights(line, checkpoint.class_names if same else None)
+
+
+def model_of(weights: str, given: Mapping[str, object]) -> dict[str, str]:
+    """What a user who names a checkpoint need not say: architecture, model and backbone in it.
+
+    Args:
+        weights: as of `apply_weights`; only a path says something.
+        given: what the user said, by name of the flag; it stays, and a file of another
+            architecture says nothing beside it: `apply_weights` tells that they do not fit.
+
+    Raises:
+        WeightsError: the file cannot be read, or is of a model there is not.
+    """
+    if weights in NAMES:
+        return {}
+    checkpoint = read_checkpoint(local_path(weights))
+    architecture = checkpoint.architecture
+    if given.get("architecture", architecture) != architecture:
+        return {}
+    found = {"architecture": architecture}
+    if "model" in given:
+        model = canonical_model(architecture, str(given["model"]))
+        if model not in models_of(architecture):
+            raise WeightsError(
+                f"{weights}: weights of {architecture}, which has no model {model}; "
+                "leave --model out, it is in the file"
+            )
+    else:
+        spec = checkpoint.find_spec()
+        found |= {"model": spec.model}
+        if spec.backbone is not None:
+            found |= {"backbone": spec.backbone}
+    return {name: value for name, value in found.items() if name not in given}
+
+
+def _model(spec: ModelSpec) -> str:
+    return canonical_model(spec.architecture, spec.model)

@@ -10,6 +10,7 @@ import torch
 from crispmask.engine.checkpoint import find_last, load_checkpoint
 from crispmask.errors import WeightsError
 from crispmask.models.files import REQUIRED, write_file
+from crispmask.models.fill import fill_again
 
 
 def _content() -> dict[str, Any]:
@@ -69,6 +70,9 @@ def test_each_bad_file_gives_one_line(tmp_path: Path) -> None:
     torch.save({"format": "crispmask", "object": _Foreign()}, tmp_path / "code.pt")
     torch.save({"format": "crispmask", "version": 99}, tmp_path / "newer.pt")
     torch.save({"format": "crispmask", "version": 1}, tmp_path / "lacking.pt")
+    write_file(tmp_path / "nan.pt", {**_content(), "state_dict": {"w": torch.tensor(torch.nan)}})
+    exploded = {"weights": {"w": torch.tensor([1.0, torch.inf])}}
+    write_file(tmp_path / "exploded.pt", {**_content(), "training": exploded})
     words = {
         "missing.pt": "no such file",
         "text.pt": "damaged",
@@ -79,6 +83,8 @@ def test_each_bad_file_gives_one_line(tmp_path: Path) -> None:
         "code.pt": "damaged or not a checkpoint",
         "newer.pt": "newer crispmask",
         "lacking.pt": "lacks architecture",
+        "nan.pt": "w has 1 of 1 values that are NaN",
+        "exploded.pt": "w has 1 of 2 values that are NaN or infinite",
     }
     for name, word in words.items():
         with pytest.raises(WeightsError) as caught:
@@ -87,6 +93,24 @@ def test_each_bad_file_gives_one_line(tmp_path: Path) -> None:
         assert name in message
         assert word in message
         assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"bias": None}, r"last\.pt: bias is missing, \(3,\) expected"),
+        ({"bias": torch.ones(2)}, r"last\.pt: bias has shape \(2,\), \(3,\) expected"),
+        ({"scale": torch.ones(2)}, r"last\.pt: scale is unknown"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_tensors(change: dict[str, Any], words: str) -> None:
+    network = torch.nn.Linear(2, 3)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    state = {key: value + 1 for key, value in before.items()} | change
+    state = {key: value for key, value in state.items() if value is not None}
+    with pytest.raises(WeightsError, match=words):
+        fill_again(network, state, Path("last.pt"))
+    assert all(value.equal(before[key]) for key, value in network.state_dict().items())
 
 
 def test_find_last(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_slices_have_the_losses_and_gradients_of_the_batch(
     for counts in ((3, 0, 1, 5), (0, 0, 0, 2), (0, 0)):
         batch = _batch(counts)
         logs = [train_step(run, batch) for run in (whole, sliced)]
-        assert logs[1].losses == pytest.approx(logs[0].losses, rel=1e-5)
+        assert logs[1].losses == pytest.approx(logs[0].losses, rel=1e-4)
         assert logs[1].grad_norm == pytest.approx(logs[0].grad_norm, rel=1e-4)
         assert logs[1].num_images == len(counts)
     for (name, a), b in zip(
@@ -207,7 +207,7 @@ def test_slices_are_kept_in_a_checkpoint() -> None:
     checkpoint["training"]["rng"] = [get_rng_state()]
     other = _run(ToyNetwork(), slices=2)
     assert other.slices == 2
-    restore_run(other, checkpoint)
+    restore_run(other, checkpoint, Path("last.pt"))
     assert other.slices == 4
 
 

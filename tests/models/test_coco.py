@@ -20,9 +20,8 @@ from crispmask.models.catalogue import CATALOGUE, PARTIAL, SERVES, find_weights
 from crispmask.models.coco import load_coco
 from crispmask.models.download import Store
 from crispmask.models.fill import fill_matching
-from crispmask.models.layouts import layouts
 from crispmask.models.mmdet import convert_state
-from crispmask.models.table import list_models
+from crispmask.models.table import list_models, models_of
 
 ROOT = Path(__file__).parents[2]
 KEYS = ROOT / "tests" / "parity" / "data" / "keys"
@@ -85,7 +84,7 @@ def test_every_model_is_served() -> None:
         *(("rtmdet-ins", size) for size in "smlx"),
     }
     for architecture in ("solov2", "rtmdet-ins"):
-        for model in layouts(architecture):
+        for model in models_of(architecture):
             assert find_weights(architecture, model) is not None
     assert find_weights("solov2", "huge") is None
     assert {("solov2", r.model) for r in list_models() if r.architecture == "solov2"} == PARTIAL

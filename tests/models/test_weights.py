@@ -69,7 +69,7 @@ def test_files_that_cannot_be_used_name_themselves_and_the_reason(tmp_path: Path
     (tmp_path / "broken.safetensors").write_bytes(b"not a checkpoint")
     torch.save([1, 2], tmp_path / "list.pt")
     torch.save({"epoch": 1}, tmp_path / "empty.pt")
-    save(tmp_path / "larger.pt", make(model="small"), model="small")
+    save(tmp_path / "larger.pt", network, model="small")
     save(tmp_path / "other.pt", network, network={"architecture": "rtmdet-ins", **RTMDET})
     save(tmp_path / "newer.pt", network, network={"depth": 3, **RTMDET})
     save(tmp_path / "version.pt", network, version=99)
@@ -79,13 +79,17 @@ def test_files_that_cannot_be_used_name_themselves_and_the_reason(tmp_path: Path
     save(tmp_path / "missing.pt", network, state_dict=without)
     save(tmp_path / "shape.pt", network, state_dict={**state, kernel: torch.ones(5)})
     save(tmp_path / "unknown.pt", network, state_dict={**state, "extra.bias": torch.ones(5)})
+    save(tmp_path / "nan.pt", network, state_dict={**state, kernel: torch.tensor([1, torch.nan])})
+    save(tmp_path / "nan.safetensors", network, state_dict={kernel: torch.tensor([-torch.inf])})
+    save(tmp_path / "large.pt", network, state_dict={kernel: torch.tensor(1e300).double()})
+    save(tmp_path / "text.pt", network, state_dict={kernel: "1.0"})
     for name, words in {
         "nowhere.pt": ["no such file"],
         "broken.pt": ["not a readable checkpoint"],
         "broken.safetensors": ["not a readable checkpoint"],
         "list.pt": ["not a checkpoint"],
         "empty.pt": ["without state_dict"],
-        "larger.pt": ["another model size"],
+        "larger.pt": ["weights of solov2 small, not nano; give --model small"],
         "other.pt": ["--architecture rtmdet-ins"],
         "newer.pt": ["unknown", "depth"],
         "version.pt": ["newer crispmask"],
@@ -93,6 +97,10 @@ def test_files_that_cannot_be_used_name_themselves_and_the_reason(tmp_path: Path
         "missing.pt": [kernel, "is missing", "(64,) expected"],
         "shape.pt": [kernel, "shape (5,), (64,) expected"],
         "unknown.pt": ["extra.bias", "unknown"],
+        "nan.pt": [kernel, "has 1 of 2 values that are NaN or infinite"],
+        "nan.safetensors": [kernel, "has 1 of 1 values that are NaN or infinite"],
+        "large.pt": [kernel, "infinite"],
+        "text.pt": [kernel, "is no tensor but str"],
     }.items():
         with pytest.raises(WeightsError) as error:
             apply_weights(network, str(tmp_path / name), SPEC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from collections import defaultdict
@@ -40,9 +41,7 @@ class Case:
         return {key: torch.from_numpy(np.asarray(value)) for key, value in arrays.items()}
 
     def network(self) -> Network[Any]:
-        network = build_network(ModelSpec(self.architecture, self.model, self.num_classes))
-        network.load_state_dict(convert_state(self.state(), self.architecture))
-        return network.eval()
+        return copy.deepcopy(filled_network(self))
 
     def goldens(self) -> Mapping[str, Any]:
         return goldens(self.name)
@@ -54,6 +53,14 @@ CASES = (
     Case("proj_rtmdet_ins_tiny", "rtmdet-ins", "tiny", 3),
     Case("rtmdet-ins_tiny", "rtmdet-ins", "tiny", 80),
 )
+
+
+@cache
+def filled_network(case: Case) -> Network[Any]:
+    """Made once: to draw the weights of a case takes longer than most of its tests."""
+    network = build_network(ModelSpec(case.architecture, case.model, case.num_classes))
+    network.load_state_dict(convert_state(case.state(), case.architecture))
+    return network.eval()
 
 
 MEASURED: dict[str, dict[str, float]] = defaultdict(dict)
@@ -103,7 +110,7 @@ def goldens(name: str) -> Mapping[str, Any]:
         return {key: file[key] for key in file.files}
 
 
-@pytest.fixture(params=CASES, ids=lambda case: case.name)
+@pytest.fixture(params=CASES, ids=lambda case: case.name, scope="module")
 def case(request: pytest.FixtureRequest) -> Case:
     return request.param
 

@@ -24,9 +24,9 @@ pytestmark = pytest.mark.parity
 IMGSZ = {"solov2": (250, 375), "rtmdet-ins": (320, 320)}
 
 
-@pytest.fixture
-def checkpoint(case: Case, tmp_path: Path) -> Path:
-    path = tmp_path / f"{case.name}.pth"
+@pytest.fixture(scope="module")
+def checkpoint(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / f"{case.name}.pth"
     reference_weights.make_checkpoint(DATA / "keys" / f"{case.name}.json", path, ema=True)
     return path
 
