@@ -19,6 +19,9 @@ class DecodeConfig:
     """Most instances per image."""
     pre_nms: int = 1000
     """Most candidates that enter NMS: per level (rtmdet-ins), per image (solov2)."""
+    pre_masks: int | None = 1000
+    """Most cells, classes counted apart, whose masks are drawn, the most probable first; None: all
+    (solov2)."""
     mask_threshold: float = 0.5
     """Probability above which a pixel belongs to the mask."""
     sigma: float = 2.0

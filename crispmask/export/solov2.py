@@ -18,9 +18,6 @@ from crispmask.models.solov2.config import STRIDES
 from crispmask.models.solov2.decode import point_nms
 from crispmask.models.solov2.model import Solov2Outputs
 
-MAX_CANDIDATES = 1000
-"""Most cells, classes counted apart, whose masks are drawn; PyTorch draws those of all."""
-
 
 def decode_rows(outputs: Solov2Outputs, config: DecodeConfig, fixed_rows: bool) -> Rows:
     """The instances of a batch.
@@ -32,8 +29,7 @@ def decode_rows(outputs: Solov2Outputs, config: DecodeConfig, fixed_rows: bool) 
             at least one.
     """
     features = outputs.mask_features.float()  # (B, D, h, w)
-    most = config.pre_nms if fixed_rows else MAX_CANDIDATES
-    scores, labels, kernels, strides = _candidates(outputs, config, most, fixed_rows)
+    scores, labels, kernels, strides = _candidates(outputs, config, fixed_rows)
     h, w = features.shape[-2:]
     soft = (kernels @ features.flatten(2)).sigmoid()  # (B, n, h * w)
     inside = (soft > config.mask_threshold).float()
@@ -67,7 +63,7 @@ def decode_rows(outputs: Solov2Outputs, config: DecodeConfig, fixed_rows: bool) 
 
 
 def _candidates(
-    outputs: Solov2Outputs, config: DecodeConfig, most: int, fixed: bool
+    outputs: Solov2Outputs, config: DecodeConfig, fixed: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The best (cell, class) pairs of all levels.
 
@@ -83,7 +79,7 @@ def _candidates(
     p = torch.cat(probabilities, dim=2)  # (B, K, A), A cells of all levels
     num_cells = p.shape[2]
     p = p.flatten(1)  # (B, K * A)
-    most = min(most, p.shape[1])
+    most = min(config.pre_masks or p.shape[1], p.shape[1])
     p = torch.where((p > config.candidate_conf) & (p >= config.conf), p, 0.0)
     scores, chosen = p.topk(most, dim=1)
     if not fixed:

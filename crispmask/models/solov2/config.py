@@ -104,7 +104,7 @@ PRESETS: Mapping[str, DecodeConfig] = MappingProxyType(
     {
         "default": DecodeConfig(conf=0.25, candidate_conf=0.1, pre_nms=500),
         "val": DecodeConfig(conf=0.001, candidate_conf=0.05, pre_nms=500),
-        "mmdet": DecodeConfig(conf=0.05, candidate_conf=0.1, pre_nms=500),
+        "mmdet": DecodeConfig(conf=0.05, candidate_conf=0.1, pre_nms=500, pre_masks=None),
     }
 )
 """Decode settings; `mmdet` equals MMDetection's test_cfg."""

@@ -62,6 +62,9 @@ def _candidates(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Scores (N,), labels (N,), kernels (N, D) and level strides (N,) above the thresholds.
 
+    At most `pre_masks`: drawing masks takes most of the time, and a model that has not learnt
+    much yet believes a little in thousands of cells.
+
     Scores only fall from here on, and only by better instances: what is below `conf` now
     changes nothing.
     """
@@ -74,6 +77,9 @@ def _candidates(
         weights = kernel.flatten(1)[:, cells].T  # (n, D)
         found.append((p[cells, labels], labels, weights, torch.full_like(cells, stride)))
     scores, labels, weights, strides = (torch.cat(column) for column in zip(*found, strict=True))
+    if config.pre_masks is not None and len(scores) > config.pre_masks:
+        best = scores.topk(config.pre_masks).indices
+        scores, labels, weights, strides = (x[best] for x in (scores, labels, weights, strides))
     return scores, labels, weights.float(), strides
 
 
