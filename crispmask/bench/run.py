@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -66,11 +67,13 @@ class Worker:
         if setup["threads"]:
             environment["OMP_NUM_THREADS"] = str(setup["threads"])
         self.form = str(setup["name"])
+        # A file, because what nobody reads from a pipe stops the process once it is full.
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by __exit__
         self._process = subprocess.Popen(
             [sys.executable, "-m", "crispmask.bench.worker", json.dumps(setup)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
             env=environment,
         )
@@ -81,6 +84,7 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.communicate()
+        self._errors.close()
 
     def answer(self, request: dict[str, Any] | None = None) -> dict[str, Any]:
         """The answer to a request; to none, that it is ready.
@@ -98,10 +102,17 @@ class Worker:
         except BrokenPipeError:
             line = ""
         if not line:
-            _, errors = self._process.communicate()
-            last = errors.strip().splitlines()[-1:] or ["it ended without a word"]
-            raise CrispmaskError(f"{self.form}: {last[0][:200]}")
+            self._process.communicate()
+            self._errors.seek(0)
+            raise CrispmaskError(last_error(self._errors.read())[:200])
         return json.loads(line)
+
+
+def last_error(text: str) -> str:
+    """The line of a traceback that names the error, or else the last one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception)\b", line)]
+    return (named or lines or ["it ended without a word"])[-1]
 
 
 def benchmark(config: BenchmarkConfig, images: Sequence[Path], tell: Tell) -> list[Row]:
@@ -238,8 +249,13 @@ def _time(
             times[worker.form] = []
         for turn in range(rounds):
             tell(f"turn {turn + 1} of {rounds}")
-            for worker in workers:
-                answer = worker.answer({"do": "time", "images": images})
+            for worker in tuple(workers):
+                try:
+                    answer = worker.answer({"do": "time", "images": images})
+                except CrispmaskError as error:
+                    rows[worker.form] = Row(worker.form, note=str(error))
+                    workers.remove(worker)
+                    continue
                 times[worker.form] += answer["ms"]
                 found[worker.form] = answer["instances"]
         for worker in workers:
