@@ -28,6 +28,7 @@ def test_by_loops(seed: int, num: int) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("crispmask.models.solov2.decode.CHUNK_PIXELS", 5 * max(num, 1))
+        patch.setattr("crispmask.models.solov2.decode._ROWS", 3)
         result = matrix_nms(masks, masks.sum(1).float(), labels, sigma=2.0)
     assert result.shape == (num,)
     for j in range(num):

@@ -35,8 +35,8 @@ def dynamic_masks(kernels: Tensor, priors: Tensor, mask_features: Tensor) -> Ten
     inputs = with_positions(mask_features).flatten(1)  # (10, h * w)
     weights, biases = place_kernels(kernels, priors)
     z = (weights[0].flatten(0, 1) @ inputs).view(-1, 8, h * w)  # (M, 8, h * w)
-    z = (z + biases[0][..., None]).relu()
-    z = torch.baddbmm(biases[1][..., None], weights[1], z).relu()  # (M, 8, h * w)
+    z = (z + biases[0][..., None]).relu_()  # in place: there are many pixels
+    z = torch.baddbmm(biases[1][..., None], weights[1], z).relu_()  # (M, 8, h * w)
     z = torch.baddbmm(biases[2][..., None], weights[2], z)  # (M, 1, h * w)
     return z.view(-1, h, w)
 
