@@ -3,9 +3,11 @@
     python benchmarks/validation.py --data facade3/data.yaml --weights best.pt --images 99
     python benchmarks/validation.py --data facade3/data.yaml --architecture solov2 --images 16
 
-Without weights the network is random and every candidate counts, so that `--max-det` instances are
-found in each image; their masks are noise, the most expensive ones there are. Each part is timed
-where it happens; prints CPU and wall seconds of each and the share outside of the network.
+`--max-det` instances are kept in each image: every candidate counts, whatever its score. Without
+weights the network is random and its masks are noise, the most expensive ones there are. Each part
+is timed where it happens; prints CPU and wall seconds of each and the share outside of the network,
+in the validation of an epoch and with what is measured once, at the end of a run and by `val`:
+Boundary AP and the figure in the manner of Ultralytics.
 """
 
 from __future__ import annotations
@@ -61,7 +63,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     from crispmask.data.loader import val_loader
     from crispmask.data.scan import build_index
     from crispmask.data.spec import read_spec
-    from crispmask.engine.evaluate import evaluate_predictions, to_coco
+    from crispmask.engine.evaluate import to_coco
+    from crispmask.engine.predictions import Predictions
+    from crispmask.metrics.coco import measure as measure_metrics
+    from crispmask.metrics.coco import measure_fully
+    from crispmask.metrics.comparison import Comparer
 
     spec = read_spec(args.data)
     index = build_index(spec.val, len(spec.names), workers=0)
@@ -71,9 +77,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         torch.manual_seed(0)
         size = SMALLEST[args.architecture]
         model = crispmask.build(args.architecture, size, len(spec.names), imgsz=args.imgsz)
-    decode = replace(model.network.presets["val"], max_det=args.max_det)
-    if not args.weights:
-        decode = replace(decode, conf=0.0, candidate_conf=0.0, nms_iou=1.0)
+    decode = replace(
+        model.network.presets["val"],
+        max_det=args.max_det,
+        conf=0.0,
+        candidate_conf=0.0,
+        nms_iou=0.7 if args.weights else 1.0,
+    )
     loader = val_loader(
         ValDataset(index, args.imgsz),
         batch=args.batch,
@@ -81,9 +91,15 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         mask_stride=model.spec.mask_stride,
         pad_value=model.network.pad_value,
     )
-    watch, rows = Stopwatch(), []
+    watch = Stopwatch()
+    with watch("ground truth"):
+        truth = coco_ground_truth(index, spec.names)
+    ids = {i + 1 for i in range(min(args.images, len(index)))}
+    part = {**truth, "images": [image for image in truth["images"] if image["id"] in ids]}
+    part["annotations"] = [a for a in truth["annotations"] if a["image_id"] in ids]
+    comparer, predictions = Comparer(part, len(spec.names)), Predictions()
     network = model.network.eval().to(memory_format=torch.channels_last)
-    batches = islice(loader, -(-args.images // args.batch))
+    batches = islice(loader, -(-len(ids) // args.batch))
     with torch.no_grad():
         while True:
             with watch("loading"):
@@ -95,30 +111,45 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 outputs = network(images)
             with watch("decoding"):
                 detections = network.detect(outputs, decode)
-            with watch("masks and RLE"):
-                for found, i, valid, original in zip(
-                    detections,
-                    batch.indices,
-                    batch.targets.valid_sizes,
-                    batch.original_sizes,
-                    strict=True,
-                ):
-                    rows += to_coco(found, i + 1, valid, original)
-    with watch("ground truth"):
-        truth = coco_ground_truth(index, spec.names)
-    seen = {row["image_id"] for row in rows}
-    part = {**truth, "images": [image for image in truth["images"] if image["id"] in seen]}
-    part["annotations"] = [a for a in truth["annotations"] if a["image_id"] in seen]
+            for found, i, valid, original in zip(
+                detections,
+                batch.indices,
+                batch.targets.valid_sizes,
+                batch.original_sizes,
+                strict=True,
+            ):
+                if i + 1 not in ids:
+                    continue
+                with watch("masks and RLE"):
+                    rows = to_coco(found, i + 1, valid, original)
+                with watch("comparing"):
+                    comparer.add(i + 1, rows)
+                with watch("writing"):
+                    predictions.add(i + 1, rows)
     with watch("metrics"):
-        evaluate_predictions(part, rows, spec.names, args.imgsz)
-    total = {kind: sum(getattr(watch, kind).values()) for kind in ("cpu", "wall")}
+        measure_metrics(comparer.finish(), spec.names)
+    of_epoch = {kind: dict(getattr(watch, kind)) for kind in ("cpu", "wall")}
+    with watch("once: all metrics"):
+        measure_fully(part, predictions.images(), spec.names, args.imgsz)
     return {
-        "images": len(seen),
-        "instances per image": round(len(rows) / max(len(seen), 1), 1),
-        "cpu seconds": {name: round(value, 2) for name, value in watch.cpu.items()},
-        "wall seconds": {name: round(value, 2) for name, value in watch.wall.items()},
-        "outside of the network, cpu": round(1 - watch.cpu["network"] / total["cpu"], 3),
-        "outside of the network, wall": round(1 - watch.wall["network"] / total["wall"], 3),
+        "images": len(ids),
+        "instances per image": round(len(predictions) / max(len(ids), 1), 1),
+        "milliseconds per image": {
+            kind: {
+                name: round(1000 * value / max(len(ids), 1), 1)
+                for name, value in getattr(watch, kind).items()
+            }
+            for kind in ("cpu", "wall")
+        },
+        "outside of the network": {
+            kind: {
+                "an epoch": round(1 - parts["network"] / sum(parts.values()), 3),
+                "with all metrics": round(
+                    1 - parts["network"] / sum(getattr(watch, kind).values()), 3
+                ),
+            }
+            for kind, parts in of_epoch.items()
+        },
     }
 
 
