@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import DATA
+from conftest import CASES, DATA
 from test_checkpoint_keys import LAYOUTS
 from torch import Tensor
 
@@ -27,6 +27,7 @@ from crispmask.models.layouts import find_layout
 from crispmask.models.mmdet import convert_state, read_mmdet
 from crispmask.models.mmdet_names import rename
 from crispmask.models.table import models_of
+from crispmask.validate import validate
 
 pytestmark = pytest.mark.parity
 
@@ -62,6 +63,34 @@ def save(path: Path, state: dict[str, Tensor], **entries) -> Path:
     # As MMDetection publishes them: the format before torch 1.6.
     torch.save({"state_dict": state, **entries}, path, _use_new_zipfile_serialization=False)
     return path
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.num_classes == 3], ids=lambda c: c.name)
+def test_val_measures_a_file_of_mmdetection_on_any_split(
+    case, tmp_path: Path, yolo_dataset
+) -> None:
+    data = yolo_dataset(num_train=1, num_val=2, size=(96, 128))
+    with data.open("a", encoding="utf-8") as file:
+        file.write("test: images/train\n")
+    path = save(tmp_path / "a.pth", case.state())
+    model = crispmask.load(path, architecture=case.architecture, model=case.model)
+    model.save(tmp_path / "a.pt")
+    validate(
+        path,
+        data,
+        128,
+        "test",
+        out=tmp_path / "pth",
+        workers=0,
+        architecture=case.architecture,
+        model=case.model,
+    )
+    validate(tmp_path / "a.pt", data, 128, "test", out=tmp_path / "pt", workers=0)
+    for name in ("metrics.json", "predictions.json"):
+        assert (tmp_path / "pth" / name).read_text() == (tmp_path / "pt" / name).read_text()
+    rows = json.loads((tmp_path / "pth/predictions.json").read_text())
+    assert len(rows) > 5
+    assert {row["image_id"] for row in rows} == {1}  # of the split that was asked for
 
 
 @pytest.mark.parametrize("name", SMALL)
