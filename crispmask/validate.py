@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -18,16 +19,13 @@ from crispmask.data.scan import build_index
 from crispmask.data.set_aside import read_with_val
 from crispmask.data.spec import DatasetSpec, read_spec
 from crispmask.engine.device import usable_workers
-from crispmask.engine.evaluate import (
-    Evaluation,
-    Prediction,
-    evaluate_predictions,
-    predict_batches,
-)
+from crispmask.engine.evaluate import Evaluation, evaluate_fully, predict_batches
 from crispmask.engine.page.run import write_val_page
+from crispmask.engine.predictions import ImagePredictions
 from crispmask.errors import DatasetError
 from crispmask.loading import load
-from crispmask.metrics.coco import CocoMetrics
+from crispmask.metrics.coco import CocoMetrics, measure_fully
+from crispmask.metrics.comparison import by_image
 from crispmask.models.download import Store
 from crispmask.predict import DEFAULT_IMGSZ, Model
 from crispmask.runtime.model import GraphModel
@@ -90,6 +88,7 @@ def validate(
     truth = coco_ground_truth(index, spec.names)
     start = time.perf_counter()
     imgsz = imgsz or loaded.imgsz
+    found: Iterator[ImagePredictions]
     if isinstance(loaded, Model):
         batches = val_loader(
             ValDataset(index, imgsz),
@@ -98,32 +97,34 @@ def validate(
             mask_stride=loaded.spec.mask_stride,
             pad_value=loaded.network.pad_value,
         )
-        found = predict_batches(
-            loaded.network,
-            batches,
-            loaded.network.presets["val"],
-            on_batch=lambda num_images: on_batch(num_images, len(index)),
+        found = chain.from_iterable(
+            predict_batches(
+                loaded.network,
+                batches,
+                loaded.network.presets["val"],
+                on_batch=lambda num_images: on_batch(num_images, len(index)),
+            )
         )
     else:
         found = _predict_graph(loaded, index, imgsz, lambda: on_batch(1, len(index)))
-    rows = [row for _, of_image in found for row in of_image]
-    evaluation = evaluate_predictions(truth, rows, spec.names, imgsz)
-    if out is not None:
-        write_results(Path(out), evaluation)
-        settings = {
-            "weights": weights,
-            "data": spec.file,
-            "architecture": architecture,
-            "model": model,
-            "imgsz": imgsz,
-            "split": split,
-        }
-        seconds = time.perf_counter() - start
-        facts = {
-            "validation": f"{seconds:.1f} s, {len(index) / seconds:.2f} images/s, metrics included",
-            "device": device,
-        }
-        write_val_page(Path(out), evaluation, index, _title(Path(weights)), settings, facts)
+    if out is None:
+        return measure_fully(truth, found, spec.names, imgsz)[0]
+    evaluation = evaluate_fully(found, spec.names, truth, imgsz, Path(out))
+    write_results(Path(out), evaluation)
+    settings = {
+        "weights": weights,
+        "data": spec.file,
+        "architecture": architecture,
+        "model": model,
+        "imgsz": imgsz,
+        "split": split,
+    }
+    seconds = time.perf_counter() - start
+    facts = {
+        "validation": f"{seconds:.1f} s, {len(index) / seconds:.2f} images/s, metrics included",
+        "device": device,
+    }
+    write_val_page(Path(out), evaluation, index, _title(Path(weights)), settings, facts)
     return evaluation.metrics
 
 
@@ -160,27 +161,28 @@ def validate_predictions(
     index = build_index(paths, len(spec.names), workers=None if workers else 0)
     truth = coco_ground_truth(index, spec.names)
     results = read_results(Path(predictions), truth, Path(ids_of) if ids_of else None, image_ids)
-    rows = sorted(results.rows, key=lambda row: row["image_id"])  # stable
+    found = by_image(sorted(results.rows, key=lambda row: row["image_id"]))  # stable
     imgsz = imgsz or DEFAULT_IMGSZ
-    evaluation = evaluate_predictions(truth, rows, spec.names, imgsz, results.has_boxes)
-    if out is not None:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        write_results(Path(out), evaluation)
-        settings = {
-            "predictions": predictions,
-            "data": spec.file,
-            "split": split,
-            "ids_of": ids_of,
-            "image_ids": image_ids,
-        }
-        write_val_page(Path(out), evaluation, index, Path(predictions).name, settings, {})
+    if out is None:
+        return measure_fully(truth, found, spec.names, imgsz, results.has_boxes)[0]
+    Path(out).mkdir(parents=True, exist_ok=True)
+    evaluation = evaluate_fully(found, spec.names, truth, imgsz, Path(out), results.has_boxes)
+    write_results(Path(out), evaluation)
+    settings = {
+        "predictions": predictions,
+        "data": spec.file,
+        "split": split,
+        "ids_of": ids_of,
+        "image_ids": image_ids,
+    }
+    write_val_page(Path(out), evaluation, index, Path(predictions).name, settings, {})
     return evaluation.metrics
 
 
 def write_results(out: Path, evaluation: Evaluation) -> None:
     """Writes metrics.json and predictions.json into a folder that is there."""
     write_json_atomic(out / "metrics.json", evaluation.metrics.to_json())
-    write_json_atomic(out / "predictions.json", evaluation.predictions)
+    evaluation.predictions.save(out / "predictions.json")
 
 
 def _title(weights: Path) -> str:
@@ -202,7 +204,7 @@ def _read_split(
 
 def _predict_graph(
     model: GraphModel, index: DatasetIndex, imgsz: int, on_image: Callable[[], None]
-) -> Iterator[tuple[int, list[Prediction]]]:
+) -> Iterator[ImagePredictions]:
     """Yields id and predictions of each image, as an exported model finds them."""
     if model.info.conf > LOW_CONF:
         log.warning(

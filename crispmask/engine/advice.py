@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -167,15 +166,14 @@ def rate_advice(config: TrainConfig, num_classes: int, grad_norm: float) -> list
 
 def score_advice(evaluation: Evaluation, num_images: int) -> list[str]:
     """What is predicted at all."""
-    rows = evaluation.predictions
-    if not rows:
+    found, names = evaluation.comparison.predictions, evaluation.metrics.names
+    if not len(found):
         return ["predictions: there are none above a score of 0.001 yet"]
-    best = max(row["score"] for row in rows)
-    per_class = Counter(row["category_id"] - 1 for row in rows)
-    label, count = per_class.most_common(1)[0]
+    counts = np.bincount(found.label, minlength=len(names))
+    label = int(counts.argmax())
     return [
-        f"predictions: {len(rows) / max(num_images, 1):.0f} per image with scores up to "
-        f"{best:.2f}, {count / len(rows):.0%} of them {evaluation.metrics.names[label]}"
+        f"predictions: {len(found) / max(num_images, 1):.0f} per image with scores up to "
+        f"{found.score.max():.2f}, {counts[label] / len(found):.0%} of them {names[label]}"
     ]
 
 

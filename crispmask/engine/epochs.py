@@ -205,6 +205,7 @@ def _validate(run: Run, job: Job) -> tuple[Evaluation, float]:
             run.fabric.autocast,
             bar.advance,
             run.fabric,
+            job.settings.work_dir.path,
         )
     return evaluation, time.perf_counter() - start
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from itertools import chain
-from operator import itemgetter
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,20 +13,14 @@ import torch
 from lightning_fabric import Fabric
 
 from crispmask.config import DecodeConfig
+from crispmask.engine.predictions import ImagePredictions, Prediction, Predictions
 from crispmask.engine.together import gather
 from crispmask.geometry.boxes import masks_to_boxes
-from crispmask.metrics.coco import CocoMetrics, evaluate_fully, measure
-from crispmask.metrics.comparison import Comparer, Comparison
-from crispmask.models.detections import (
-    Detections,
-    paste_masks,
-    scale_boxes,
-)
+from crispmask.metrics.coco import CocoMetrics, measure, measure_fully
+from crispmask.metrics.comparison import Comparer, Comparison, Row
+from crispmask.models.detections import Detections, paste_masks, scale_boxes
 from crispmask.models.interface import Network
 from crispmask.types import Batch, Size
-
-Prediction = dict[str, Any]
-"""A row of a COCO results file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +34,7 @@ class Evaluation:
     """
 
     metrics: CocoMetrics
-    predictions: list[Prediction]
+    predictions: Predictions
     comparison: Comparison
 
 
@@ -54,8 +47,9 @@ def evaluate(
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     on_batch: Callable[[int], None] = lambda num_images: None,
     fabric: Fabric | None = None,
+    folder: Path | None = None,
 ) -> Evaluation:
-    """Compares the predictions for a split with its ground truth.
+    """Compares the predictions for a split with its ground truth, image after image.
 
     Of several processes each predicts for its batches; rank 0 compares them all, and all get the
     metrics.
@@ -70,16 +64,18 @@ def evaluate(
         autocast: arithmetic of the forward pass, such as `fabric.autocast`.
         on_batch: called with the number of images after each batch.
         fabric: connects the processes, if there are several.
+        folder: on whose disk the predictions are kept; None takes that of temporary files.
     """
     comparer = Comparer(ground_truth, len(names))
-    predictions: list[Prediction] = []
-    found = predict_batches(network, batches, decode, autocast, on_batch)
+    predictions = Predictions(folder)
+    of_batches = predict_batches(network, batches, decode, autocast, on_batch)
     several = fabric is not None and fabric.world_size > 1
-    if several:  # in the order of one process
-        found = iter(sorted(chain.from_iterable(gather(list(found))), key=itemgetter(0)))
-    for image_id, rows in found:
-        comparer.add(image_id, rows)
-        predictions += rows
+    if fabric is not None and several:
+        of_batches = _of_all_ranks(of_batches, fabric)
+    for of_batch in of_batches:
+        for image_id, rows in of_batch:
+            comparer.add(image_id, rows)
+            predictions.add(image_id, rows)
     comparison = comparer.finish()
     metrics = measure(comparison, names)
     if fabric is not None and several:
@@ -87,24 +83,51 @@ def evaluate(
     return Evaluation(metrics, predictions, comparison)
 
 
-def evaluate_predictions(
-    ground_truth: Mapping[str, Any],
-    predictions: list[Prediction],
+def _of_all_ranks(
+    of_batches: Iterator[list[ImagePredictions]], fabric: Fabric
+) -> Iterator[list[ImagePredictions]]:
+    """Yields what all processes found, batch after batch in the order of one; only on rank 0."""
+    while True:
+        found = gather(next(of_batches, None))  # of the next batch of each
+        if not fabric.broadcast(any(of_batch is not None for of_batch in found)):
+            return
+        yield from (of_batch for of_batch in found if of_batch is not None)
+
+
+def evaluate_fully(
+    found: Iterable[tuple[int, Sequence[Row]]],
     names: tuple[str, ...],
+    ground_truth: Mapping[str, Any],
     imgsz: int,
+    folder: Path,
     area_of_box: bool = True,
 ) -> Evaluation:
     """Everything metrics.json holds, Boundary AP and the Ultralytics figure included.
 
     Args:
-        ground_truth: COCO annotations of the split.
-        predictions: rows of a COCO results file with `bbox` and compressed masks.
+        found: image id and rows of each image once, with `bbox` and compressed masks.
         names: class names by label.
+        ground_truth: COCO annotations of the split.
         imgsz: longest side of the network's input, pixels.
+        folder: on whose disk the predictions are kept.
         area_of_box: whether the size of a prediction is that of its box, or of its mask.
     """
-    metrics, comparison = evaluate_fully(ground_truth, predictions, names, imgsz, area_of_box)
+    predictions = Predictions(folder)
+
+    def kept() -> Iterator[tuple[int, Sequence[Row]]]:
+        for image_id, rows in found:
+            predictions.add(image_id, rows)
+            yield image_id, rows
+
+    metrics, comparison = measure_fully(ground_truth, kept(), names, imgsz, area_of_box)
     return Evaluation(metrics, predictions, comparison)
+
+
+def complete(evaluation: Evaluation, ground_truth: Mapping[str, Any], imgsz: int) -> Evaluation:
+    """The evaluation of an epoch with what takes too long for every epoch; see `evaluate_fully`."""
+    found, names = evaluation.predictions.images(), evaluation.metrics.names
+    metrics, comparison = measure_fully(ground_truth, found, names, imgsz)
+    return replace(evaluation, metrics=metrics, comparison=comparison)
 
 
 @torch.no_grad()
@@ -114,22 +137,24 @@ def predict_batches(
     decode: DecodeConfig,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     on_batch: Callable[[int], None] = lambda num_images: None,
-) -> Iterator[tuple[int, list[Prediction]]]:
-    """Yields id and predictions of each image; arguments as in `evaluate`."""
+) -> Iterator[list[ImagePredictions]]:
+    """Yields what is found in the images of each batch; arguments as in `evaluate`."""
     network.eval()
     device = next(network.parameters()).device
     for batch in batches:
         images = batch.images.to(device, non_blocking=True)
         with autocast():
             outputs = network(images.contiguous(memory_format=torch.channels_last))
-        for found, index, valid_size, original_size in zip(
-            network.detect(outputs, decode),
-            batch.indices,
-            batch.targets.valid_sizes,
-            batch.original_sizes,
-            strict=True,
-        ):
-            yield index + 1, to_coco(found, index + 1, valid_size, original_size)
+        yield [
+            (index + 1, to_coco(found, index + 1, valid_size, original_size))
+            for found, index, valid_size, original_size in zip(
+                network.detect(outputs, decode),
+                batch.indices,
+                batch.targets.valid_sizes,
+                batch.original_sizes,
+                strict=True,
+            )
+        ]
         on_batch(len(batch.images))
 
 

@@ -25,7 +25,7 @@ from crispmask.engine.clock import Clock
 from crispmask.engine.compile import naming_compile_errors
 from crispmask.engine.device import set_deterministic
 from crispmask.engine.epochs import Job, evaluate_best, train_epochs
-from crispmask.engine.evaluate import evaluate_predictions
+from crispmask.engine.evaluate import complete
 from crispmask.engine.guard import Guard
 from crispmask.engine.log import ResultsCsv
 from crispmask.engine.own_callbacks import describe_start, make_console, own_callbacks
@@ -186,9 +186,7 @@ def _train(
     if not is_first:
         metrics = best.metrics.to_json()
         return TrainResult(best.metrics.mask.map50_95, work_dir.best, work_dir.path, metrics)
-    full = evaluate_predictions(
-        data.ground_truth, best.predictions, best.metrics.names, settings.config.imgsz
-    )
+    full = complete(best, data.ground_truth, settings.config.imgsz)
     metrics = write_report(
         work_dir.path, full, data.ground_truth, data.val, num_sheet_images=val_batch(settings)
     )

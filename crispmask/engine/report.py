@@ -11,7 +11,7 @@ import numpy as np
 from crispmask.config import DecodeConfig
 from crispmask.data.coco import write_json_atomic
 from crispmask.data.index import DatasetIndex
-from crispmask.engine.evaluate import Evaluation, Prediction
+from crispmask.engine.evaluate import Evaluation
 from crispmask.engine.plots import (
     batch_sheet,
     plot_confusion,
@@ -21,6 +21,7 @@ from crispmask.engine.plots import (
     predictions_sheet,
 )
 from crispmask.engine.plots.sheets import drawn_size, resize_mask
+from crispmask.engine.predictions import Prediction, Predictions
 from crispmask.engine.thumbnails import small_image
 from crispmask.geometry.rle import decode_masks
 from crispmask.metrics.confusion import confusion_matrix
@@ -58,7 +59,7 @@ def write_report(
     """
     names = evaluation.metrics.names
     metrics = evaluation.metrics.to_json()
-    write_json_atomic(folder / "predictions.json", evaluation.predictions)
+    evaluation.predictions.save(folder / "predictions.json")
     plot_pr_curve(evaluation.metrics, folder / "mask_pr_curve.png")
     plot_f1_curve(evaluation.metrics, folder / "mask_f1_curve.png")
     matrix = confusion_matrix(evaluation.comparison)
@@ -79,17 +80,17 @@ def draw_results(folder: Path) -> None:
 
 def draw_predictions(
     path: Path,
-    predictions: list[Prediction],
+    predictions: Predictions,
     index: DatasetIndex,
     names: tuple[str, ...],
     num_images: int,
 ) -> None:
     """Draws what was found, at the confidence users see, in the first images of a split."""
     count = min(num_images, len(index), SHEET_IMAGES)
-    found: list[list[Prediction]] = [[] for _ in range(count)]
-    for row in predictions:
-        if row["image_id"] <= count and row["score"] >= DecodeConfig.conf:
-            found[row["image_id"] - 1].append(row)
+    found = [
+        [row for row in predictions.of_image(i + 1) if row["score"] >= DecodeConfig.conf]
+        for i in range(count)
+    ]
     # One image at a time, its masks one at a time: those of large photographs take gigabytes.
     images = (small_image(index, i, drawn_size(index.size(i))) for i in range(count))
     instances = (from_coco(rows, drawn_size(index.size(i)), names) for i, rows in enumerate(found))

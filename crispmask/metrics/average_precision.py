@@ -19,6 +19,9 @@ RECALL_LEVELS = np.linspace(0, 1, 101)
 AREA_RANGES = ((0.0, 1e10), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e10))
 """All, small, medium and large instances, in pixels."""
 
+_CHUNK = 1 << 16
+"""Predictions of a class, those of each IoU threshold counted apart, worked on at a time."""
+
 LIMITS = (1, 10, MOST_PER_IMAGE)
 """Predictions per image and class of the average recalls."""
 
@@ -97,13 +100,16 @@ def interpolate(
     precision, threshold = np.zeros((T, len(RECALL_LEVELS))), np.zeros((T, len(RECALL_LEVELS)))
     if not n:
         return precision, threshold
-    hits = np.cumsum(right, axis=1, dtype=np.float64)
-    exact = hits / (hits + np.cumsum(wrong, axis=1, dtype=np.float64) + np.spacing(1))
-    best = np.maximum.accumulate(exact[:, ::-1], axis=1)[:, ::-1]
-    recall = hits / wanted
-    for level in range(T):
-        place = np.searchsorted(recall[level], RECALL_LEVELS, side="left")
-        reached = int(np.searchsorted(place, n, side="left"))  # places ascend
-        precision[level, :reached] = best[level, place[:reached]]
-        threshold[level, :reached] = scores[place[:reached]]
+    step = max(1, _CHUNK // n)
+    for first in range(0, T, step):
+        part = slice(first, first + step)
+        hits = np.cumsum(right[part], axis=1, dtype=np.float64)
+        exact = hits / (hits + np.cumsum(wrong[part], axis=1, dtype=np.float64) + np.spacing(1))
+        best = np.maximum.accumulate(exact[:, ::-1], axis=1)[:, ::-1]
+        recall = hits / wanted
+        for i, level in enumerate(range(T)[part]):
+            place = np.searchsorted(recall[i], RECALL_LEVELS, side="left")
+            reached = int(np.searchsorted(place, n, side="left"))  # places ascend
+            precision[level, :reached] = best[i, place[:reached]]
+            threshold[level, :reached] = scores[place[:reached]]
     return precision, threshold

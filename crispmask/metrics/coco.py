@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crispmask.metrics.average_precision import LIMITS, Accumulated, accumulate
-from crispmask.metrics.comparison import Comparison, Row, compare
+from crispmask.metrics.comparison import Comparer, Comparison, Row, compare
 from crispmask.metrics.confidence import (
     Calibration,
     ConfidenceCurves,
@@ -23,7 +23,7 @@ from crispmask.metrics.confidence import (
 )
 from crispmask.metrics.curves import PrecisionRecall
 from crispmask.metrics.matching import rank_predictions
-from crispmask.metrics.ultralytics_style import UltralyticsStyle, measure_ultralytics_style
+from crispmask.metrics.ultralytics_style import StyleComparer, UltralyticsStyle
 
 SIZES = ("small", "medium", "large")
 
@@ -160,9 +160,9 @@ def evaluate_coco(
     return measure(comparison, names)
 
 
-def evaluate_fully(
+def measure_fully(
     ground_truth: Mapping[str, Any],
-    predictions: Sequence[Row],
+    found: Iterable[tuple[int, Sequence[Row]]],
     names: Sequence[str],
     imgsz: int,
     area_of_box: bool = True,
@@ -171,14 +171,19 @@ def evaluate_fully(
 
     Args:
         ground_truth: a COCO annotation file: `images`, `annotations`, `categories`.
-        predictions: rows of a COCO results file with `bbox` and compressed masks.
+        found: image id and rows of a COCO results file, with `bbox` and compressed masks, of each
+            image once; they are not kept.
         names: class names by label; the category id of a label is label + 1.
         imgsz: longest side of the network's input, whose quarter Ultralytics compares at.
         area_of_box: whether the size of a prediction is that of its box, or of its mask.
     """
-    comparison = compare(ground_truth, predictions, len(names), True, area_of_box)
-    style = measure_ultralytics_style(ground_truth, predictions, len(names), imgsz)
-    return replace(measure(comparison, names), ultralytics_style=style), comparison
+    comparer = Comparer(ground_truth, len(names), True, area_of_box)
+    style = StyleComparer(ground_truth, len(names), imgsz)
+    for image_id, rows in found:
+        comparer.add(image_id, rows)
+        style.add(image_id, rows)
+    comparison = comparer.finish()
+    return replace(measure(comparison, names), ultralytics_style=style.finish()), comparison
 
 
 def measure(comparison: Comparison, names: Sequence[str]) -> CocoMetrics:

@@ -6,14 +6,15 @@ Of an image only numbers stay: no mask is kept, and none is decoded.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crispmask.metrics.overlaps import ImageOverlaps, overlaps_of_image
+from crispmask.metrics.columns import Columns
+from crispmask.metrics.overlaps import overlaps_of_image
 
 Row = Mapping[str, Any]
 """One row of `annotations` of a COCO file, or of a COCO results file."""
@@ -140,8 +141,8 @@ class Comparer:
             area=np.array([row["area"] for row in rows], dtype=np.float64),
             crowd=np.array([row.get("iscrowd", 0) for row in rows], dtype=np.bool_),
         )
-        self._found: list[tuple[NDArray[Any], ...]] = []
-        self._pairs: list[ImageOverlaps] = []
+        self._found = Columns(np.int64, np.int64, np.float64, np.float64)
+        self._pairs = Columns(np.int32, np.int32, np.float64, np.float64, np.float64)
         self._count = 0
 
     def add(self, image_id: int, rows: Sequence[Row]) -> None:
@@ -161,38 +162,30 @@ class Comparer:
             self.boundary,
             self.area_of_box,
         )
-        self._found.append(
-            (
-                np.full(len(rows), image_id, dtype=np.int64),
-                np.array([row["category_id"] - 1 for row in rows], dtype=np.int64),
-                np.array([row["score"] for row in rows], dtype=np.float64),
-                areas,
-            )
+        self._found.add(
+            np.full(len(rows), image_id),
+            np.array([row["category_id"] - 1 for row in rows]),
+            np.array([row["score"] for row in rows]),
+            areas,
         )
         if len(pairs.prediction):
-            there = np.array(positions, dtype=np.int32)
-            self._pairs.append(
-                pairs._replace(
-                    prediction=pairs.prediction + np.int32(self._count),
-                    annotation=there[pairs.annotation],
-                )
+            there = np.array(positions)
+            placed = pairs._replace(
+                prediction=pairs.prediction + self._count, annotation=there[pairs.annotation]
             )
+            self._pairs.add(*placed)
         self._count += len(rows)
 
     def finish(self) -> Comparison:
         """All that was added."""
-        nothing = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
-        columns = [np.concatenate(parts) for parts in zip(nothing, *self._found, strict=True)]
-        pairs = [
-            np.concatenate(parts) for parts in zip(ImageOverlaps.empty(), *self._pairs, strict=True)
-        ]
+        prediction, annotation, mask_iou, box_iou, boundary_iou = self._pairs.arrays()
         return Comparison(
             image_ids=np.array(sorted(self._sizes), dtype=np.int64),
             num_classes=self.num_classes,
-            predictions=Predictions(*columns),
+            predictions=Predictions(*self._found.arrays()),
             annotations=self._annotations,
             pairs=Pairs(
-                pairs[0], pairs[1], pairs[2], pairs[3], pairs[4] if self.boundary else None
+                prediction, annotation, mask_iou, box_iou, boundary_iou if self.boundary else None
             ),
         )
 
@@ -215,10 +208,16 @@ def compare(
         area_of_box: whether the size of a prediction is that of its box, or of its mask.
     """
     comparer = Comparer(ground_truth, num_classes, boundary, area_of_box)
-    start = 0
-    for end in range(1, len(predictions) + 1):
-        image_id = predictions[start]["image_id"]
-        if end == len(predictions) or predictions[end]["image_id"] != image_id:
-            comparer.add(image_id, predictions[start:end])
-            start = end
+    for image_id, rows in by_image(predictions):
+        comparer.add(image_id, rows)
     return comparer.finish()
+
+
+def by_image(rows: Sequence[Row]) -> Iterator[tuple[int, Sequence[Row]]]:
+    """Image id and rows of each image, where those of an image come one after the other."""
+    start = 0
+    for end in range(1, len(rows) + 1):
+        image_id = rows[start]["image_id"]
+        if end == len(rows) or rows[end]["image_id"] != image_id:
+            yield image_id, rows[start:end]
+            start = end

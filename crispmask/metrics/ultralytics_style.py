@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from crispmask.geometry.letterbox import fit_size
 from crispmask.geometry.mask_runs import MaskRuns, read_rles
+from crispmask.metrics.columns import Columns
 from crispmask.metrics.comparison import Row
 from crispmask.metrics.matching import IOU_THRESHOLDS
 from crispmask.metrics.overlaps import to_rle
@@ -61,47 +62,64 @@ class UltralyticsStyle:
         }
 
 
-def measure_ultralytics_style(
-    ground_truth: Mapping[str, Any], predictions: Sequence[Row], num_classes: int, imgsz: int
-) -> UltralyticsStyle:
-    """The figures of predictions; neither argument is changed.
+class StyleComparer:
+    """Gathers the figures image after image; keeps a few numbers of each prediction.
 
     Args:
-        ground_truth: a COCO annotation file: `images`, `annotations`.
-        predictions: rows of a COCO results file with masks as compressed RLE.
+        ground_truth: a COCO annotation file: `images`, `annotations`; not changed.
         num_classes: K; the category id of a label is label + 1.
         imgsz: longest side of the input, pixels.
     """
-    annotated, found = _by_image(ground_truth["annotations"]), _by_image(predictions)
-    labels, scores, right = [np.zeros(0, np.int64)], [np.zeros(0)], [_nothing()]
-    wanted = np.zeros(num_classes, dtype=np.int64)
-    for image in ground_truth["images"]:
-        mine = [row for row in annotated[image["id"]] if not row.get("iscrowd", 0)]
+
+    def __init__(self, ground_truth: Mapping[str, Any], num_classes: int, imgsz: int) -> None:
+        self.num_classes = num_classes
+        self.imgsz = imgsz
+        self._sizes = {
+            int(image["id"]): (int(image["height"]), int(image["width"]))
+            for image in ground_truth["images"]
+        }
+        self._annotated: defaultdict[int, list[Row]] = defaultdict(list)
+        for row in ground_truth["annotations"]:
+            if not row.get("iscrowd", 0):
+                self._annotated[row["image_id"]].append(row)
+        self._found = Columns(np.int64, np.float64, np.bool_)
+
+    def add(self, image_id: int, rows: Sequence[Row]) -> None:
+        """Compares all predictions of one image with its annotations.
+
+        Args:
+            image_id: of the ground truth.
+            rows: its rows of a COCO results file with masks as compressed RLE.
+        """
         kept = sorted(
-            (row for row in found[image["id"]] if row["score"] >= LOWEST_SCORE),
-            key=lambda row: -row["score"],
+            (row for row in rows if row["score"] >= LOWEST_SCORE), key=lambda row: -row["score"]
         )[:MOST_PER_IMAGE]
-        truths = np.array([row["category_id"] - 1 for row in mine], dtype=np.int64)
-        wanted += np.bincount(truths, minlength=num_classes)
         if not kept:
-            continue
+            return
+        mine = self._annotated.get(image_id, [])
+        truths = np.array([row["category_id"] - 1 for row in mine], dtype=np.int64)
         label = np.array([row["category_id"] - 1 for row in kept], dtype=np.int64)
-        iou = _image_iou(kept, mine, (image["height"], image["width"]), imgsz)
-        labels.append(label)
-        scores.append(np.array([row["score"] for row in kept]))
-        right.append(match_by_overlap(iou * (label[:, None] == truths[None])))
-    label, score, hit = np.concatenate(labels), np.concatenate(scores), np.concatenate(right)
-    order = np.argsort(-score, kind="stable")
-    aps = np.array(
-        [
-            interpolated_ap(hit[order][label[order] == k], int(wanted[k]))
-            for k in range(num_classes)
-            if wanted[k]
-        ]
-    ).reshape(-1, len(IOU_THRESHOLDS))
-    if not len(aps):
-        return UltralyticsStyle(-1.0, -1.0, imgsz)
-    return UltralyticsStyle(float(aps.mean()), float(aps[:, 0].mean()), imgsz)
+        iou = _image_iou(kept, mine, self._sizes[image_id], self.imgsz)
+        right = match_by_overlap(iou * (label[:, None] == truths[None]))  # (D, T)
+        self._found.add(label, np.array([row["score"] for row in kept]), right)
+
+    def finish(self) -> UltralyticsStyle:
+        """The figures of all that was added."""
+        annotated = [r["category_id"] - 1 for rows in self._annotated.values() for r in rows]
+        wanted = np.bincount(np.array(annotated, dtype=np.int64), minlength=self.num_classes)
+        labels, scores, right = self._found.arrays()
+        order = np.argsort(-scores, kind="stable")
+        label, hit = labels[order], right.reshape(-1, len(IOU_THRESHOLDS))[order]
+        aps = np.array(
+            [
+                interpolated_ap(hit[label == k], int(wanted[k]))
+                for k in range(self.num_classes)
+                if wanted[k]
+            ]
+        ).reshape(-1, len(IOU_THRESHOLDS))
+        if not len(aps):
+            return UltralyticsStyle(-1.0, -1.0, self.imgsz)
+        return UltralyticsStyle(float(aps.mean()), float(aps[:, 0].mean()), self.imgsz)
 
 
 def quarter_masks(masks: MaskRuns, imgsz: int) -> NDArray[np.bool_]:
@@ -193,14 +211,3 @@ def _without_overlap(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     for i in np.argsort(-masks.sum(axis=(1, 2)), kind="stable"):
         owner[masks[i]] = i
     return owner[None] == np.arange(len(masks))[:, None, None]
-
-
-def _nothing() -> NDArray[np.bool_]:
-    return np.zeros((0, len(IOU_THRESHOLDS)), dtype=np.bool_)
-
-
-def _by_image(rows: Sequence[Row]) -> defaultdict[int, list[Row]]:
-    grouped: defaultdict[int, list[Row]] = defaultdict(list)
-    for row in rows:
-        grouped[row["image_id"]].append(row)
-    return grouped

@@ -54,12 +54,12 @@ def test_perfect_predictions_score_high() -> None:
     assert result.metrics.mask.map50 == pytest.approx(1.0)
     assert seen == [2, 2, 2]
     assert [row["image_id"] for row in result.predictions] == [1, 2, 3, 4, 5, 6]
-    assert json.loads(json.dumps(result.predictions)) == result.predictions
+    assert json.loads(json.dumps(list(result.predictions))) == list(result.predictions)
 
 
 def test_no_predictions_at_all() -> None:
     result = evaluate(ToyNetwork(), make_batches(2), ("square",), _truth(4), DecodeConfig(conf=1.0))
-    assert result.predictions == []
+    assert list(result.predictions) == []
     assert result.metrics.mask.map50_95 == 0
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from crispmask.metrics.coco import evaluate_fully
+from crispmask.metrics.coco import measure_fully
 
 TEXT = (Path(__file__).parents[2] / "docs/evaluation.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_keys_is_complete() -> None:
     truth = {"images": [{"id": 1, "height": 9, "width": 9}], "annotations": [], "categories": []}
-    result = evaluate_fully(truth, [], ["a"], 640)[0].to_json()
+    result = measure_fully(truth, [], ["a"], 640)[0].to_json()
     rows = re.findall(r"^\| `([^`]+)` \|", TEXT, flags=re.MULTILINE)
     masks = [key for key in rows if key.startswith("mask/")]
     named = set(rows) - {"box/...", "boundary/..."}
@@ -24,7 +24,7 @@ def test_the_table_of_keys_is_complete() -> None:
 
 def test_the_keys_of_a_class_are_named() -> None:
     truth = {"images": [{"id": 1, "height": 9, "width": 9}], "annotations": [], "categories": []}
-    keys = evaluate_fully(truth, [], ["a"], 640)[0].to_json()["per_class"]["a"]
+    keys = measure_fully(truth, [], ["a"], 640)[0].to_json()["per_class"]["a"]
     line = next(line for line in TEXT.splitlines() if line.startswith("| `per_class`"))
     for key in keys:
         kind, _, name = key.rpartition("/")

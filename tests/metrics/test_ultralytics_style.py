@@ -10,10 +10,20 @@ from test_coco_metrics import NAMES, decoded_row, random_case
 
 from crispmask.geometry.rle import encode_masks
 from crispmask.metrics.ultralytics_style import (
+    StyleComparer,
+    UltralyticsStyle,
     interpolated_ap,
     match_by_overlap,
-    measure_ultralytics_style,
 )
+
+
+def measure_style(
+    truth: dict[str, Any], predictions: list[dict[str, Any]], num_classes: int, imgsz: int
+) -> UltralyticsStyle:
+    comparer = StyleComparer(truth, num_classes, imgsz)
+    for image in truth["images"]:
+        comparer.add(image["id"], [p for p in predictions if p["image_id"] == image["id"]])
+    return comparer.finish()
 
 
 def slow_quarter(mask: np.ndarray, imgsz: int) -> np.ndarray:
@@ -86,7 +96,7 @@ def test_equals_slow_reference(seed: int) -> None:
     while not predictions or truth["images"][0]["height"] * truth["images"][0]["width"] > 9000:
         truth, predictions = random_case(rng)
     predictions = predictions[:60]
-    found = measure_ultralytics_style(truth, predictions, len(NAMES), 160)
+    found = measure_style(truth, predictions, len(NAMES), 160)
     assert (found.map50_95, found.map50) == pytest.approx(slow_style(truth, predictions, 160))
 
 
@@ -124,20 +134,20 @@ def test_the_smaller_annotation_takes_the_pixels() -> None:
         "annotations": [row(small), row(large)],
     }
     found = [row(ring, score=0.9), row(small, score=0.8)]
-    assert measure_ultralytics_style(truth, found, 1, 64).map50_95 == pytest.approx(1, abs=0.01)
+    assert measure_style(truth, found, 1, 64).map50_95 == pytest.approx(1, abs=0.01)
     found = [row(large, score=0.9), row(small, score=0.8)]  # IoU 0.75 with what is left of large
-    style = measure_ultralytics_style(truth, found, 1, 64)
+    style = measure_style(truth, found, 1, 64)
     assert style.map50 == pytest.approx(1, abs=0.01)
     assert style.map50_95 < 0.85
 
 
 def test_nothing_at_all() -> None:
     truth = {"images": [{"id": 1, "height": 9, "width": 9}], "annotations": []}
-    assert measure_ultralytics_style(truth, [], 2, 64).map50_95 == -1
+    assert measure_style(truth, [], 2, 64).map50_95 == -1
     row = {"image_id": 1, "category_id": 1}
     rle = encode_masks(np.ones((1, 9, 9), dtype=bool))[0]
     annotated = {**truth, "annotations": [{**row, "segmentation": rle}]}
-    assert measure_ultralytics_style(annotated, [], 2, 64).map50_95 == 0
+    assert measure_style(annotated, [], 2, 64).map50_95 == 0
     found = [{**row, "segmentation": rle, "score": 0.5}]
-    assert measure_ultralytics_style(truth, found, 2, 64).map50_95 == -1
-    assert measure_ultralytics_style({"images": [], "annotations": []}, [], 0, 64).map50 == -1
+    assert measure_style(truth, found, 2, 64).map50_95 == -1
+    assert measure_style({"images": [], "annotations": []}, [], 0, 64).map50 == -1

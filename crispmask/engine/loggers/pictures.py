@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from crispmask.config import DecodeConfig
 from crispmask.data.index import DatasetIndex
 from crispmask.draw import draw_instances
-from crispmask.engine.evaluate import Prediction
+from crispmask.engine.predictions import Predictions
 from crispmask.engine.report import from_coco
 from crispmask.engine.thumbnails import small_image
 from crispmask.geometry.letterbox import fit_size
@@ -42,7 +40,7 @@ def chosen_images(index: DatasetIndex) -> list[int]:
 
 
 def labels_and_predictions(
-    index: DatasetIndex, i: int, predictions: Sequence[Prediction], names: tuple[str, ...]
+    index: DatasetIndex, i: int, predictions: Predictions, names: tuple[str, ...]
 ) -> NDArray[np.uint8]:
     """Image i twice, (H, W, 3): with its labels, and with what was found.
 
@@ -56,7 +54,7 @@ def labels_and_predictions(
     image = small_image(index, i, size)
     polygons, labels = index.annotation(i, size)
     left = draw_instances(image, rasterise(polygons, size), labels, names)
-    rows = [r for r in predictions if r["image_id"] == i + 1 and r["score"] >= DecodeConfig.conf]
+    rows = [r for r in predictions.of_image(i + 1) if r["score"] >= DecodeConfig.conf]
     found = from_coco(rows, size, names)
     right = draw_instances(image, found.masks, found.labels, names, found.scores)
     gap = np.full((size[0], _GAP, 3), 255, dtype=np.uint8)
