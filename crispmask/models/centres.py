@@ -45,9 +45,12 @@ def _profiles(masks: Masks) -> tuple[Tensor, Tensor]:
     """Pixels of each row (N, h) and of each column (N, w), float32; a few masks at a time."""
     num, h, w = masks.shape
     step = max(1, CHUNK_PIXELS // max(1, h * w))
-    rows, columns = [], []
-    for start in range(0, max(1, num), step):
-        chunk = masks[start : start + step]
-        rows.append(chunk.sum(2))
-        columns.append(chunk.sum(1))
-    return torch.cat(rows).float(), torch.cat(columns).float()
+    # Made before: small blocks that stay, between large ones that go, would fragment the heap.
+    rows = torch.empty(num, h, device=masks.device)
+    columns = torch.empty(num, w, device=masks.device)
+    for start in range(0, num, step):
+        part = slice(start, start + step)
+        chunk = masks[part]
+        rows[part] = chunk.sum(2)
+        columns[part] = chunk.sum(1)
+    return rows, columns

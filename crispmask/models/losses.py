@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from crispmask.models.allocator import return_large_blocks
+from crispmask.models.allocator import return_free_pages, return_large_blocks
 
 CHUNK_PIXELS = 1 << 23
 """Mask pixels a loss works on at a time; 32 MiB for each intermediate in float32."""
@@ -130,6 +130,8 @@ def sum_in_chunks(
     return_large_blocks()
 
     def chunk_sum(index: Tensor) -> Tensor:
+        if device.type == "cpu":
+            return_free_pages()
         return loss(index).sum()
 
     # Nothing in a loss is random: there is no state of a generator to restore.
