@@ -43,7 +43,5 @@ def _of_glibc(name: str) -> Callable[..., Any] | None:
     """A function of the C library, if it is glibc."""
     if not sys.platform.startswith("linux"):
         return None
-    try:
-        return getattr(ctypes.CDLL(None), name)  # type: ignore[no-any-return]  # of no known type
-    except (AttributeError, OSError):  # another C library
-        return None
+    function: Callable[..., Any] | None = getattr(ctypes.CDLL(None), name, None)
+    return function  # None in other C libraries
