@@ -10,8 +10,8 @@ from torch import Tensor
 
 from crispmask.models.mask_targets import Masks
 
-CHUNK_PIXELS = 1 << 22
-"""Pixels counted at a time; torch makes an int64 of each, 32 MiB."""
+CHUNK_PIXELS = 1 << 20
+"""Pixels counted at a time; torch makes an int64 of each, 8 MiB."""
 
 
 def measure_masks(masks: Masks, boxes: Tensor, mask_stride: int) -> tuple[Tensor, Tensor]:
