@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crispmask.geometry.mask_runs import MaskRuns
+from crispmask.geometry.taps import Taps, make_taps
 from crispmask.types import Size
 
 _SURE = 1e-5
@@ -26,52 +26,10 @@ _SURE = 1e-5
 _LARGEST = np.float32(1e4)
 """Logits beyond are cut to it: nobody can tell their probabilities apart."""
 
-_OUT, _IN, _MIXED = 0, 1, 2
+_OUT, _IN, _MIXED = np.uint8(0), np.uint8(1), np.uint8(2)
 
-
-@dataclass(frozen=True, slots=True)
-class Taps:
-    """What the pixels along one side of the file are made of.
-
-    Attributes:
-        first: (n,) int64, the first of three neighbours on the coarse grid; ascending.
-        weights: (3, n) float32, of the neighbours; their sum is 1.
-    """
-
-    first: NDArray[np.int64]
-    weights: NDArray[np.float32]
-
-
-@lru_cache(maxsize=64)
-def make_taps(coarse: int, stride: int, valid: int, original: int) -> Taps:
-    """Enlarging by `stride`, cutting to `valid` and resizing to `original`, as one step.
-
-    Args:
-        coarse: points on the coarse grid.
-        stride: input pixels between them.
-        valid: input pixels of the image.
-        original: pixels of the file.
-    """
-    inner, inner_weight = _linear(coarse, coarse * stride)
-    if valid == original:
-        outer, outer_weight = np.arange(valid), np.zeros(valid)
-    else:
-        outer, outer_weight = _linear(valid, original)
-    after = np.minimum(outer + 1, valid - 1)
-    first = inner[outer]
-    weights = np.zeros((4, original))  # the last stays zero, or belongs to no grid point
-    place = np.arange(original)
-    for pixel, share in ((outer, 1 - outer_weight), (after, outer_weight)):
-        for step, part in ((0, 1 - inner_weight[pixel]), (1, inner_weight[pixel])):
-            weights[inner[pixel] - first + step, place] += share * part
-    return Taps(first.astype(np.int64), weights[:3].astype(np.float32))
-
-
-def _linear(size: int, new_size: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Lower neighbour of each new point, and the weight of the upper one; centres aligned."""
-    position = np.maximum((np.arange(new_size) + 0.5) * size / new_size - 0.5, 0)
-    lower = np.minimum(position.astype(np.int64), size - 1)
-    return lower, np.where(lower < size - 1, position - lower, 0.0)
+_CHUNK_PIXELS = 1 << 18
+"""Pixels along outlines that are computed at a time."""
 
 
 def runs_of_soft_masks(
@@ -123,6 +81,15 @@ def _blend(values: NDArray[np.float32], taps: Taps, part: slice) -> NDArray[np.f
     return total
 
 
+def _blend_columns(values: NDArray[np.float32], taps: Taps, part: slice) -> NDArray[np.float32]:
+    """Columns of `values` blended by threes: (..., n) for a part of n pixels."""
+    first, weights = taps.first[part], taps.weights[:, part]
+    total = values.take(first, axis=1) * weights[0]
+    total += values.take(first + 1, axis=1) * weights[1]
+    total += values.take(first + 2, axis=1) * weights[2]
+    return total
+
+
 def _spans(
     soft: NDArray[np.float32], threshold: np.float32, rows: Taps, columns: Taps
 ) -> NDArray[np.int64]:
@@ -135,53 +102,112 @@ def _spans(
     y1, y2 = _reach(down, rows)
     if x1 >= x2 or y1 >= y2:  # it lies in the padding
         return np.zeros((0, 2), dtype=np.int64)
-    height = len(rows.first)
     # Only the neighbours of the pixels y1 to y2 are looked at.
-    top = int(rows.first[y1])
-    bottom = int(rows.first[y2 - 1]) + 3
-    grid = _extended(soft.T)[:, top:bottom]  # (w + 2, h')
-    blended = _blend(grid, columns, slice(x1, x2))  # (C, h')
-    # Pixels of a column that have the same neighbours form a window; most have two of them.
-    first = rows.first[y1:y2] - top
-    has_third = rows.weights[2, y1:y2] > 0
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(2 * first + has_third)) + 1])
-    windows, third = first[starts], has_third[starts]
-    ends = np.append(starts[1:], y2 - y1)
+    top, bottom = int(rows.first[y1]), int(rows.first[y2 - 1]) + 3
+    grid = np.ascontiguousarray(_extended(soft)[top:bottom])  # (h', w + 2)
+    blended = _blend_columns(grid, columns, slice(x1, x2))  # (h', C)
+    windows, height = _windows(rows, y1, y2), len(rows.first)
+    turns = _turns(_states(blended, threshold, windows), blended, threshold, windows, height)
+    pairs = (turns + x1 * height + y1).reshape(-1, 2)
+    apart = pairs[1:, 0] != pairs[:-1, 1]  # else a run goes on in the next column
+    begins = pairs[np.concatenate([[True], apart])[: len(pairs)], 0]
+    ends_of_runs = pairs[np.concatenate([apart, [True]])[: len(pairs)], 1]
+    return np.stack([begins, ends_of_runs], axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Pixels of a column that have the same neighbours, m of them; most have two.
+
+    Attributes:
+        begin: (m + 1,) their first pixel, from the first of the part on; at last its height.
+        first: (m,) their first neighbour, from the first of the part on.
+        third: (m,) bool, whether the third neighbour counts.
+        weights: (3, m, s) float32, of their pixels; shorter ones repeat their last.
+    """
+
+    begin: NDArray[np.int64]
+    first: NDArray[np.int64]
+    third: NDArray[np.bool_]
+    weights: NDArray[np.float32]
+
+
+def _windows(rows: Taps, y1: int, y2: int) -> Windows:
+    """Those of the pixels y1 to y2."""
+    first, third = rows.first[y1:y2] - rows.first[y1], rows.weights[2, y1:y2] > 0
+    begin = np.concatenate([[0], np.flatnonzero(np.diff(2 * first + third)) + 1])
+    end = np.append(begin[1:], y2 - y1)
+    place = begin[:, None] + np.arange((end - begin).max())
+    weights = rows.weights[:, y1 + np.minimum(place, end[:, None] - 1)]
+    return Windows(np.append(begin, y2 - y1), first[begin], third[begin], weights)
+
+
+def _states(
+    blended: NDArray[np.float32], threshold: np.float32, windows: Windows
+) -> NDArray[np.uint8]:
+    """Whether a window is inside, outside or must be looked at: (C, m + 1), the last outside.
+
+    Args:
+        blended: (h', C).
+        threshold: a pixel above it is inside.
+        windows: of a column.
+    """
     margin = np.float32(_SURE) * max(np.float32(1), np.abs(blended).max())
-    inside, outside = blended > threshold + margin, blended < threshold - margin
-    state = np.full((x2 - x1, len(windows) + 1), _MIXED, dtype=np.uint8)
-    for sure, value in ((inside, _IN), (outside, _OUT)):
-        near = sure[:, windows] & sure[:, windows + 1]
-        near &= sure[:, windows + 2] | ~third
-        state[:, :-1][near] = value
-    state[:, -1] = _OUT  # below the part there is nothing
+    two = ~windows.third[:, None]
+    inside, outside = (
+        sure[windows.first] & sure[windows.first + 1] & (sure[windows.first + 2] | two)
+        for sure in (blended > threshold + margin, blended < threshold - margin)
+    )  # (m, C)
+    state = np.full((blended.shape[1], len(windows.first) + 1), _OUT, dtype=np.uint8)
+    mixed = ~(inside | outside)
+    state[:, :-1] = (inside.view(np.uint8) * _IN + mixed.view(np.uint8) * _MIXED).T
+    return state
+
+
+def _turns(
+    state: NDArray[np.uint8],
+    blended: NDArray[np.float32],
+    threshold: np.float32,
+    windows: Windows,
+    height: int,
+) -> NDArray[np.int64]:
+    """Where runs begin and end in turn, counted column after column.
+
+    Args:
+        state: (C, m + 1).
+        blended: (h', C).
+        threshold: a pixel above it is inside.
+        windows: of a column.
+        height: pixels from a column to the next.
+    """
     flat = state.ravel()
     # Windows in which something can change; all the pixels of those that are mixed.
     changes = flat == _MIXED
     changes[1:] |= flat[1:] != flat[:-1]
     changes[0] |= flat[0] != _OUT
     events = np.flatnonzero(changes)
-    column, window = np.divmod(events, len(windows) + 1)
-    mixed = flat[events] == _MIXED
-    sizes = np.where(mixed, np.append(ends - starts, 1)[window], 1)
-    owner = np.repeat(np.arange(len(events)), sizes)
-    offset = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    column = column[owner]
-    row = np.append(starts, y2 - y1)[window[owner]] + offset
-    inner = flat[events][owner] == _IN
-    todo = np.flatnonzero(mixed[owner])
-    c, r = column[todo], row[todo]
-    k, weights = first[r], rows.weights[:, y1 + r]
-    total = blended[c, k] * weights[0]
-    total += blended[c, k + 1] * weights[1]
-    total += blended[c, k + 2] * weights[2]
-    inner[todo] = total > threshold
-    turns = np.flatnonzero(np.diff(inner, prepend=False))  # begin, end, begin, end ...
-    pairs = ((column[turns] + x1) * height + row[turns] + y1).reshape(-1, 2)
-    apart = pairs[1:, 0] != pairs[:-1, 1]  # else a run goes on in the next column
-    begins = pairs[np.concatenate([[True], apart])[: len(pairs)], 0]
-    ends_of_runs = pairs[np.concatenate([apart, [True]])[: len(pairs)], 1]
-    return np.stack([begins, ends_of_runs], axis=1)
+    first, second, third = windows.weights
+    size, width, values = first.shape[1], blended.shape[1], blended.ravel()
+    step = max(1, _CHUNK_PIXELS // size)
+    found, before = [np.zeros(0, dtype=np.int64)], False
+    for start in range(0, len(events), step):
+        some = events[start : start + step]
+        column, window = np.divmod(some, state.shape[1])
+        inside = np.empty((len(some), 1 + size), dtype=np.bool_)  # at first the pixel before
+        inside[:, 1:] = flat[some, None] == _IN
+        mixed = np.flatnonzero(flat[some] == _MIXED)
+        w = window[mixed]
+        place = windows.first[w] * width + column[mixed]
+        total = values[place, None] * first.take(w, axis=0)  # (n, s)
+        total += values[place + width, None] * second.take(w, axis=0)
+        three = np.flatnonzero(windows.third[w])
+        total[three] += values[place[three] + 2 * width, None] * third.take(w[three], axis=0)
+        inside[mixed, 1:] = total > threshold
+        inside[0, 0], inside[1:, 0] = before, inside[:-1, -1]
+        before = bool(inside[-1, -1])
+        event, offset = np.divmod(np.flatnonzero(inside[:, 1:] != inside[:, :-1]), size)
+        found.append(column[event] * height + windows.begin[window[event]] + offset)
+    return np.concatenate(found)
 
 
 def _reach(above: NDArray[np.bool_], taps: Taps) -> tuple[int, int]:

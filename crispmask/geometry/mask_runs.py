@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,13 +67,22 @@ class MaskRuns:
     def crop(self, i: int, box: Rectangle) -> NDArray[np.bool_]:
         """The pixels of a mask inside a box, which lies inside the image."""
         x1, y1, x2, y2 = box
+        if x1 >= x2 or y1 >= y2:
+            return np.zeros((y2 - y1, x2 - x1), dtype=np.bool_)
+        columns = self._columns(i, x1, x2)[:, y1:y2]
+        # Many times faster than a transposed copy of NumPy, which jumps through memory.
+        pixels: NDArray[np.uint8] = cv2.transpose(columns.view(np.uint8))
+        return pixels.view(np.bool_)
+
+    def _columns(self, i: int, x1: int, x2: int) -> NDArray[np.bool_]:
+        """The columns x1 to x2 of a mask, one after the other: (x2 - x1, H)."""
         height = self.size[0]
         begin, end = x1 * height, x2 * height
         spans = self.spans[i]
         inside = spans[(spans[:, 1] > begin) & (spans[:, 0] < end)].clip(begin, end) - begin
         bounds = np.concatenate([[0], inside.ravel(), [end - begin]])
         flat = np.repeat(np.arange(len(bounds) - 1) % 2 == 1, np.diff(bounds))
-        return flat.reshape(x2 - x1, height).T[y1:y2]
+        return flat.reshape(x2 - x1, height)
 
     def dense(self) -> NDArray[np.bool_]:
         """The masks as (N, H, W)."""

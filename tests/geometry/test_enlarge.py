@@ -7,9 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from crispmask.geometry.enlarge import dense_mask, make_taps, runs_of_soft_masks
+from crispmask.geometry.enlarge import dense_mask, runs_of_soft_masks
 from crispmask.geometry.mask_runs import runs_of
 from crispmask.geometry.rle import encode_masks
+from crispmask.geometry.taps import make_taps
 from crispmask.types import Size
 
 
