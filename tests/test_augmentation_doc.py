@@ -13,6 +13,7 @@ from crispmask.augment.paint import GREY
 from crispmask.augment.transform import apply_transform
 from crispmask.config import AugmentConfig
 from crispmask.engine.image_cache import DISK_SHARE, MEMORY_SHARE
+from crispmask.engine.on_device import GPU_SHARE
 from crispmask.types import Sample
 
 TEXT = (Path(__file__).parents[1] / "docs" / "augmentation.md").read_text(encoding="utf-8")
@@ -44,6 +45,9 @@ def test_constants() -> None:
     assert f"grey, {GREY}" in TEXT
     assert f"{MEMORY_SHARE:.0%} of the free memory".replace("%", " %") in TEXT
     assert f"{DISK_SHARE:.0%} of the free disk".replace("%", " %") in TEXT
+    assert f"more than {GPU_SHARE:.0%} of what is free on the GPU".replace("%", " %") in " ".join(
+        TEXT.split()
+    )
 
 
 def test_the_function_of_the_text_is_a_transform() -> None:

@@ -93,30 +93,77 @@ def change_hsv(
     """
     if hue == saturation == value == 0:
         return _with_channels(image, channels, out)
-    steps = math.floor(180 * hue) % 180
-    # A table for each channel costs three times a linear change, which can only add, not wrap:
-    # but the way back from HSV takes hues up to 255. Where that is not enough, hues are turned
-    # the other way round the mirrored circle that exchanging red and blue makes.
-    backwards = steps > 180 - steps
-    steps = 180 - steps if backwards else steps
+    steps, backwards = _hue_steps(hue)
     there, back = (
         (cv2.COLOR_BGR2HSV, cv2.COLOR_HSV2BGR)
         if backwards
         else (cv2.COLOR_RGB2HSV, cv2.COLOR_HSV2RGB)
     )
     hsv = cv2.cvtColor(image, there)  # drops a fourth channel
+    hsv = _change_levels(np.asarray(hsv, dtype=np.uint8), steps, saturation, value)
+    if channels == 4:
+        return np.asarray(cv2.cvtColor(hsv, back, dstCn=4), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(hsv, back, dst=hsv if out is None else out), dtype=np.uint8)
+
+
+def _hue_steps(hue: float) -> tuple[int, bool]:
+    """Whole steps the hue is turned by, and whether red and blue are exchanged for that.
+
+    A table for each channel costs three times a linear change, which can only add, not wrap: but
+    the way back from HSV takes hues up to 255. Where that is not enough, hues are turned the
+    other way round the mirrored circle that exchanging red and blue makes.
+    """
+    steps = math.floor(180 * hue) % 180
+    backwards = steps > 180 - steps
+    return (180 - steps if backwards else steps), backwards
+
+
+def _change_levels(
+    hsv: NDArray[np.uint8], steps: int, saturation: float, value: float
+) -> NDArray[np.uint8]:
+    """Changes (H, W, 3) HSV in place."""
     if steps <= 255 - 179:
         # Half a level less: tables round down, this rounds to the nearest.
         change = np.diag([1, 1 + saturation, 1 + value])
-        hsv = cv2.transform(hsv, np.column_stack([change, [steps, -0.499, -0.499]]), dst=hsv)
+        changed = cv2.transform(hsv, np.column_stack([change, [steps, -0.499, -0.499]]), dst=hsv)
     else:
         x = np.arange(256)
         columns = [(x + steps) % 180, x * (1 + saturation), x * (1 + value)]
         tables = np.stack(columns, axis=1).clip(0, 255).astype(np.uint8)
-        hsv = cv2.LUT(hsv, tables[None], dst=hsv)
-    if channels == 4:
-        return np.asarray(cv2.cvtColor(hsv, back, dstCn=4), dtype=np.uint8)
-    return np.asarray(cv2.cvtColor(hsv, back, dst=hsv if out is None else out), dtype=np.uint8)
+        changed = cv2.LUT(hsv, tables[None], dst=hsv)
+    return np.asarray(changed, dtype=np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """A change of colours for those who have no OpenCV, as what it makes of each level.
+
+    Attributes:
+        levels: (4, 256) uint8: of hue (0 to 179), saturation and value, then, of each channel of
+            RGB, of contrast and brightness.
+        changes_hsv: whether the first three change anything.
+        backwards: whether red and blue are exchanged on the way to HSV and on the way back.
+        changes_contrast: whether the last one changes anything.
+    """
+
+    levels: NDArray[np.uint8]
+    changes_hsv: bool
+    backwards: bool
+    changes_contrast: bool
+
+
+def tables_of(colours: Colours) -> Tables:
+    """The tables of `change_colours`, made by what it uses itself."""
+    every_level = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    steps, backwards = _hue_steps(colours.hue)
+    hsv = _change_levels(every_level.copy(), steps, colours.saturation, colours.value)
+    contrast = change_contrast(every_level, colours.contrast, colours.brightness)
+    return Tables(
+        np.concatenate([hsv[0].T, contrast[0, :, :1].T]),
+        not colours.hue == colours.saturation == colours.value == 0,
+        backwards,
+        not colours.contrast == colours.brightness == 0,
+    )
 
 
 def change_contrast(

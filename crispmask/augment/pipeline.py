@@ -14,7 +14,8 @@ from crispmask.augment.colour import Colours, change_colours, draw_colours
 from crispmask.augment.copy_paste import choose_pasted
 from crispmask.augment.mixup import blend, draw_mixup_ratio
 from crispmask.augment.mosaic import draw_mosaic, mosaic_tiles
-from crispmask.augment.paint import Layer, paint
+from crispmask.augment.paint import paint
+from crispmask.augment.pieces import Layer
 from crispmask.augment.tiles import Tile, place_instances, whole_tile
 from crispmask.augment.transform import Transform, apply_transform
 from crispmask.config import AugmentConfig

@@ -119,6 +119,8 @@ class TrainConfig:
     """Processes that load training images; 0 loads in the main process."""
     cache: Literal["none", "ram", "disk"] = "none"
     """Where decoded images are kept: ram for this run, disk (the cache folder) for later ones."""
+    augment_device: Literal["none", "cpu", "cuda"] = "none"
+    """Where training images are kept and changed: cuda, the GPU, if it holds all; none: workers."""
     strict: bool = False
     """Stop at an image that cannot be read; otherwise it is left out, and counted."""
     device: str = "auto"
@@ -235,6 +237,15 @@ class TrainConfig:
             "asks for others: leave one of them out",
         )
         check(
+            self.augment_device == "none" or self.multi_scale == 0,
+            f"--augment-device {self.augment_device} keeps images of one size, --multi-scale "
+            f"{self.multi_scale} asks for others: leave one of them out",
+        )
+        check(
+            self.augment_device != "cuda" or self.batch not in ("probe", -1),
+            "--batch probe fills the GPU before --augment-device cuda does: give a number",
+        )
+        check(
             self.grids == "auto" or self.architecture == "solov2",
             f"--grids is for solov2; leave it out with {self.architecture}",
         )
@@ -246,6 +257,10 @@ class TrainConfig:
     def num_cells(self) -> tuple[int, ...] | None:
         """The numbers of `grids`; None if it is auto."""
         return None if self.grids == "auto" else tuple(map(int, self.grids.split(",")))
+
+    def train_cache(self) -> Literal["none", "ram", "disk"]:
+        """Where decoded training images are kept beside `augment_device`, which has them."""
+        return "none" if self.augment_device != "none" and self.cache == "ram" else self.cache
 
     def loggers(self) -> tuple[str, ...]:
         """The names in `logger`."""

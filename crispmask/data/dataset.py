@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from crispmask.augment.picture import Unpainted, unpainted
 from crispmask.augment.pipeline import Pipeline
 from crispmask.augment.transform import Transform
 from crispmask.config import AugmentConfig
 from crispmask.data.index import DatasetIndex
-from crispmask.data.pixels import PixelCache, load_image, stored_size
+from crispmask.data.pixels import Pixels, load_image, stored_size
 from crispmask.errors import DatasetError
 from crispmask.geometry.letterbox import fit_size, resize_image
 from crispmask.types import Sample, Size
@@ -27,7 +28,7 @@ def load_sample(
     imgsz: int | Size,
     upscale: bool = False,
     quick: bool = False,
-    pixels: PixelCache | None = None,
+    pixels: Pixels | None = None,
 ) -> Sample:
     """Image i with its instances, reduced to fit.
 
@@ -64,7 +65,7 @@ class Reader:
     """
 
     def __init__(
-        self, index: DatasetIndex, upscale: bool, quick: bool, pixels: PixelCache | None
+        self, index: DatasetIndex, upscale: bool, quick: bool, pixels: Pixels | None
     ) -> None:
         self.index = index
         self.upscale = upscale
@@ -125,7 +126,7 @@ class TrainKey(NamedTuple):
     closed: bool = False
 
 
-class TrainDataset(Dataset[Sample]):
+class TrainDataset(Dataset[Any]):
     """Samples changed at random.
 
     A sample depends on the seed, the epoch and its position alone, and with `partners="batch"`
@@ -143,6 +144,8 @@ class TrainDataset(Dataset[Sample]):
         pixels: images decoded before.
         strict: whether an image that cannot be read is an error; else the next one that can is
             taken for it, and `reader.unreadable` tells.
+        unpainted: whether samples are left without pixels, for a device that has the images;
+            `pixels` then tell no more than sizes.
     """
 
     def __init__(
@@ -154,10 +157,12 @@ class TrainDataset(Dataset[Sample]):
         close_mosaic_epoch: int,
         partners: Partners = "dataset",
         transform: Transform | None = None,
-        pixels: PixelCache | None = None,
+        pixels: Pixels | None = None,
         strict: bool = True,
+        unpainted: bool = False,
     ) -> None:
         self.index = index
+        self.unpainted = unpainted
         self.reader = Reader(index, upscale=False, quick=True, pixels=pixels)
         self.strict = strict
         self.imgsz = imgsz
@@ -170,15 +175,15 @@ class TrainDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, key: TrainKey | tuple[int, int]) -> Sample:
+    def __getitem__(self, key: TrainKey | tuple[int, int]) -> Sample | Unpainted:
         """The sample of (epoch, position), its partners from all of the dataset."""
         return self._sample(TrainKey(*key), range(len(self)), self._load)
 
-    def batch(self, keys: Sequence[TrainKey]) -> Iterator[Sample]:
+    def batch(self, keys: Sequence[TrainKey]) -> Iterator[Sample | Unpainted]:
         """The samples of one batch, in order; their images lie behind each other in memory."""
         imgsz = {key.imgsz or self.imgsz for key in keys}
         images: Iterable[NDArray[np.uint8] | None] = [None] * len(keys)
-        if len(imgsz) == 1:
+        if len(imgsz) == 1 and not self.unpainted:
             images = np.empty((len(keys), *2 * tuple(imgsz), 3), dtype=np.uint8)
         if self.partners == "dataset":
             everything = range(len(self))
@@ -202,13 +207,16 @@ class TrainDataset(Dataset[Sample]):
         partners: Sequence[int],
         load: Callable[[int, int], Sample],
         out: NDArray[np.uint8] | None = None,
-    ) -> Sample:
+    ) -> Sample | Unpainted:
         closed = key.closed or key.epoch >= self.close_mosaic_epoch
         augment = self.augment.without_mixing() if closed else self.augment
         imgsz = key.imgsz or self.imgsz
         rng = np.random.default_rng((self.seed, key.epoch, key.position + 1))
         pipeline = Pipeline(augment, imgsz, self.transform)
-        return pipeline(lambda i: load(i, imgsz), key.position, partners, rng, out)
+        arguments = (lambda i: load(i, imgsz), key.position, partners, rng)
+        if self.unpainted:
+            return unpainted(pipeline.plan(*arguments))
+        return pipeline(*arguments, out)
 
     def _load(self, i: int, imgsz: int) -> Sample:
         load = self.reader.load if self.strict else self.reader.load_or_next
@@ -230,7 +238,7 @@ class ValDataset(Dataset[Sample]):
         self,
         index: DatasetIndex,
         imgsz: int,
-        pixels: PixelCache | None = None,
+        pixels: Pixels | None = None,
         strict: bool = True,
     ) -> None:
         self.index = index

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from crispmask.data.collate import MULTIPLE, collate
+from crispmask.augment.picture import Picture, Unpainted
+from crispmask.data.collate import MULTIPLE, UnpaintedBatch, collate, collate_unpainted
 from crispmask.data.dataset import TrainDataset, TrainKey, ValDataset
 from crispmask.data.index import DatasetIndex
 from crispmask.data.workers import IDLE, StartWorker, light_forks, new_slots, obituary
@@ -104,11 +105,13 @@ class BatchLoader(DataLoader[Any]):
         unreadable: paths of the images that could not be read so far; each is told once.
         slots: what each of its processes reads.
         index: of the split.
+        painter: paints the batches that come without pixels.
     """
 
     unreadable: set[str]
     slots: Tensor
     index: DatasetIndex
+    painter: Paint | None
 
     def set_epoch(self, epoch: int, closed: bool = False) -> None:
         """Chooses the order and the random changes of training images; see `TrainKey.closed`."""
@@ -134,6 +137,9 @@ class BatchLoader(DataLoader[Any]):
                 if path not in self.unreadable:
                     _logger.warning("%s", message)
                 self.unreadable.add(path)
+            if isinstance(batch, UnpaintedBatch):
+                assert self.painter is not None
+                batch = batch.painted(self.painter(batch.pictures))
             if batch is not None:
                 yield batch
             elif isinstance(self.batch_sampler, TrainSampler) and self.batch_sampler.world_size > 1:
@@ -152,8 +158,14 @@ class BatchLoader(DataLoader[Any]):
         return obituary(self.processes, self.slots, self.index)
 
 
+Paint = Callable[[Sequence[Picture]], Tensor]
+"""Gives the images of pictures, (B, 3, H, W) uint8."""
+
 Missing = tuple[str, str]
 """The path of an image that could not be read, and what is said about it."""
+
+
+_Loaded = Sample | Unpainted | Missing | CrispmaskError
 
 
 class _Guarded(Dataset[Any]):
@@ -166,9 +178,9 @@ class _Guarded(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitems__(self, keys: list[Any]) -> list[Sample | Missing | CrispmaskError]:
+    def __getitems__(self, keys: list[Any]) -> list[_Loaded]:
         """The samples of a batch up to the first error, then what could not be read."""
-        samples: list[Sample | Missing | CrispmaskError] = []
+        samples: list[_Loaded] = []
         reader = self.dataset.reader
         if self.note is not None:
             reader.on_read = self.note
@@ -192,21 +204,26 @@ class _Collate:
     pad_value: tuple[float, float, float]
 
     def __call__(
-        self, samples: Sequence[Sample | Missing | CrispmaskError]
-    ) -> tuple[Batch | Missing | None, ...] | CrispmaskError:
+        self, samples: Sequence[_Loaded]
+    ) -> tuple[Batch | UnpaintedBatch | Missing | None, ...] | CrispmaskError:
         """The batch, None if it is empty, and what could not be read."""
         good: list[Sample] = []
+        without: list[Unpainted] = []
         missing: list[Missing] = []
         for sample in samples:
             if isinstance(sample, CrispmaskError):
                 return sample
             if isinstance(sample, Sample):
                 good.append(sample)
+            elif isinstance(sample, Unpainted):
+                without.append(sample)
             else:
                 missing.append(sample)
-        if not good:
+        sizes = [self.index.size(sample.index) for sample in (*good, *without)]
+        if not sizes:
             return None, *missing
-        sizes = [self.index.size(sample.index) for sample in good]
+        if without:
+            return collate_unpainted(without, self.mask_stride, sizes), *missing
         return collate(good, self.mask_stride, self.pad_value, sizes), *missing
 
 
@@ -221,6 +238,7 @@ def train_loader(
     world_size: int = 1,
     pin_memory: bool = False,
     multi_scale: float = 0.0,
+    painter: Paint | None = None,
 ) -> BatchLoader:
     """Shuffled batches, see `TrainSampler`; call `loader.set_epoch` before each epoch.
 
@@ -235,10 +253,13 @@ def train_loader(
         world_size: processes that train.
         pin_memory: whether batches lie in page-locked memory.
         multi_scale: how far the size of a batch may be from that of the dataset, a fraction.
+        painter: paints the batches, if the dataset leaves that to others.
     """
     sizes = multi_scale_sizes(dataset.imgsz, multi_scale)
     sampler = TrainSampler(len(dataset), seed, batch, rank, world_size, sizes)
-    return _loader(dataset, sampler, workers, mask_stride, pad_value, pin_memory)
+    loader = _loader(dataset, sampler, workers, mask_stride, pad_value, pin_memory)
+    loader.painter = painter
+    return loader
 
 
 def val_loader(
@@ -282,5 +303,5 @@ def _loader(
         generator=torch.Generator(),
     )
     loader.unreadable = set()
-    loader.slots, loader.index = slots, dataset.index
+    loader.slots, loader.index, loader.painter = slots, dataset.index, None
     return loader

@@ -10,7 +10,7 @@ import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,13 @@ def layout_of(index: DatasetIndex, imgsz: int) -> Layout:
     sizes = np.array([stored_size(index, i, imgsz) for i in range(len(index))], dtype=np.int64)
     sizes = sizes.reshape(-1, 2)
     return Layout(sizes, offsets_of(3 * sizes.prod(axis=1)))
+
+
+class Pixels(Protocol):
+    """Images that need not be decoded any more."""
+
+    def image(self, i: int, size: Size) -> NDArray[np.uint8] | None:
+        """Image i as (height, width, 3), read-only; None if it is not there at this size."""
 
 
 @dataclass(frozen=True, slots=True)

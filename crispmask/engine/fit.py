@@ -28,6 +28,7 @@ from crispmask.engine.epochs import Job, evaluate_best, train_epochs
 from crispmask.engine.evaluate import complete
 from crispmask.engine.guard import Guard
 from crispmask.engine.log import ResultsCsv
+from crispmask.engine.on_device import keep_on_device
 from crispmask.engine.own_callbacks import describe_start, make_console, own_callbacks
 from crispmask.engine.page.run import write_run_page
 from crispmask.engine.prepare import make_loaders, make_network, read_data, val_batch
@@ -40,6 +41,7 @@ from crispmask.engine.seat import Seat
 from crispmask.engine.slices import memory_in_words
 from crispmask.engine.together import joined
 from crispmask.engine.workdir import choose_work_dir
+from crispmask.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,11 @@ def _fit(
     seat: Seat | None,
 ) -> TrainResult:
     """Decides what can be decided at once, and trains with all processes of the run."""
+    if transform is not None and config.augment_device != "none":
+        raise ConfigError(
+            f"--augment-device {config.augment_device} changes pixels without the transform of "
+            "one's own, which works on the CPU: leave one of them out"
+        )
     work_dir = resumed.work_dir if resumed else choose_work_dir(config)
 
     # What can fail at once fails before the images are read.
@@ -151,7 +158,8 @@ def _train(
     settings = replace(
         settings, config=resolve_class_weights(settings.config, data.train, spec.num_classes)
     )
-    loaders = make_loaders(settings, data, network.pad_value, fabric, transform)
+    images = keep_on_device(config.augment_device, fabric.device, data, config.imgsz, console)
+    loaders = make_loaders(settings, data, network.pad_value, fabric, transform, images)
     run = start_run(network, settings, fabric, steps_per_epoch=len(loaders.train))
     if resumed:
         restore_run(run, resumed.checkpoint, resumed.path)

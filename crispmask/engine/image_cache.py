@@ -54,13 +54,16 @@ def cache_images(
         return None
     layout = layout_of(index, imgsz)
     if mode == "disk" and (found := find_on_disk(index, imgsz, quick, layout)) is not None:
-        say(console, f"cache     {split}: {_size(layout.num_bytes)} decoded before, {found.path}")
+        say(
+            console,
+            f"cache     {split}: {size_in_words(layout.num_bytes)} decoded before, {found.path}",
+        )
         return found
     folder = cache_folder()
     free = free_memory() if mode == "ram" else free_disk(folder)
     place = "memory" if mode == "ram" else f"{folder}"
-    of_free = "" if free is None else f", {_size(free)} are free"
-    estimate = f"{len(index)} images take {_size(layout.num_bytes)} of {place}{of_free}"
+    of_free = "" if free is None else f", {size_in_words(free)} are free"
+    estimate = f"{len(index)} images take {size_in_words(layout.num_bytes)} of {place}{of_free}"
     say(console, f"cache     {split}: {estimate}")
     share = MEMORY_SHARE if mode == "ram" else DISK_SHARE
     if free is not None and layout.num_bytes > share * free:
@@ -89,5 +92,6 @@ def _without(mode: str, split: str, reason: str) -> None:
     )
 
 
-def _size(num_bytes: int) -> str:
+def size_in_words(num_bytes: int) -> str:
+    """Bytes as people read them."""
     return f"{num_bytes / 2**30:.2f} GiB" if num_bytes >= 2**27 else f"{num_bytes / 2**20:.0f} MiB"

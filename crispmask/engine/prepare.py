@@ -12,8 +12,10 @@ from rich.console import Console
 
 from crispmask.augment.transform import Transform
 from crispmask.data.dataset import TrainDataset, ValDataset
+from crispmask.data.device_images import DeviceImages
 from crispmask.data.index import DatasetIndex
 from crispmask.data.loader import BatchLoader, train_loader, val_loader
+from crispmask.data.painter import Painter
 from crispmask.data.pixels import PixelCache
 from crispmask.data.scan import build_index
 from crispmask.data.spec import DatasetSpec
@@ -140,7 +142,7 @@ def read_data(settings: Settings, spec: DatasetSpec, console: Console, writes: b
         train,
         val,
         ground_truth,
-        cache_images(mode, "train", train, imgsz, True, console),
+        cache_images(config.train_cache(), "train", train, imgsz, True, console),
         cache_images(mode, "val", val, imgsz, False, console),
         tuple(unreadable),
     )
@@ -189,6 +191,7 @@ def make_loaders(
     pad_value: tuple[float, float, float],
     fabric: Fabric,
     transform: Transform | None = None,
+    images: DeviceImages | None = None,
 ) -> Loaders:
     """Batches of the training split with random changes, of the validation split without.
 
@@ -198,6 +201,7 @@ def make_loaders(
         pad_value: RGB of the padding.
         fabric: says which share of the images is ours.
         transform: the user's own change of training images.
+        images: those of the training split on the device that paints them.
     """
     config = settings.config
     train = TrainDataset(
@@ -208,8 +212,9 @@ def make_loaders(
         config.epochs - settings.close_mosaic,
         config.mosaic_partners,
         transform,
-        data.train_pixels,
+        data.train_pixels if images is None else images.blanks(),
         config.strict,
+        unpainted=images is not None,
     )
     workers = usable_workers(config.workers, settings.ranks.per_node)
     pin_memory = fabric.device.type == "cuda"
@@ -225,6 +230,7 @@ def make_loaders(
             world_size=fabric.world_size,
             pin_memory=pin_memory,
             multi_scale=config.multi_scale,
+            painter=None if images is None else Painter(images),
         ),
         val_loader(
             ValDataset(data.val, config.imgsz, data.val_pixels, config.strict),
