@@ -1,6 +1,6 @@
 """Training images per second: painted by a device that holds them, and by loading processes.
 
-    python benchmarks/augment_device.py --data sample/data.yaml --device cuda --workers 4 --imgsz 640
+    python benchmarks/augment_device.py --data sample/data.yaml --workers 4 --imgsz 640
 
 Both sides give the same batches, on the device, in rounds that take turns; the medians count.
 `painter alone` is what a batch of the first side takes without its loading processes: what a

@@ -16,17 +16,18 @@ from crispmask.data.index import DatasetIndex
 from crispmask.data.loader import val_loader
 from crispmask.data.paths import ImagePaths
 from crispmask.data.scan import build_index
-from crispmask.data.set_aside import read_with_val
+from crispmask.data.set_aside import with_val
 from crispmask.data.spec import DatasetSpec, read_spec
 from crispmask.engine.device import usable_workers
 from crispmask.engine.evaluate import Evaluation, evaluate_fully, predict_batches
 from crispmask.engine.page.run import write_val_page
 from crispmask.engine.predictions import ImagePredictions
 from crispmask.errors import DatasetError
-from crispmask.loading import load
+from crispmask.loading import is_graph, load
 from crispmask.metrics.coco import CocoMetrics, measure_fully
 from crispmask.metrics.comparison import by_image
 from crispmask.models.download import Store
+from crispmask.models.files import local_path, read_file
 from crispmask.predict import DEFAULT_IMGSZ, Model
 from crispmask.runtime.model import GraphModel
 
@@ -67,15 +68,15 @@ def validate(
         architecture: of an MMDetection checkpoint.
         model: its size or official layout.
         store: where downloads are kept; None takes the user's cache folder.
-        val_fraction: of the training images, as the checkpoint was trained with, where the dataset
-            names none to validate on.
+        val_fraction: of the training images that are validated on, where the dataset names none;
+            0 takes what the checkpoint was trained with.
         on_batch: called with the images of each batch and of the whole split.
 
     Raises:
         WeightsError: a checkpoint that cannot be used.
         DatasetError: a dataset that cannot be read, or of other classes.
     """
-    spec, paths = _read_split(data, split, val_fraction)
+    spec, paths = _read_split(data, split, val_fraction, weights)
     loaded = load(weights, architecture, model, device, store)
     if len(loaded.names) != len(spec.names):
         raise DatasetError(
@@ -191,11 +192,23 @@ def _title(weights: Path) -> str:
     return f"{folder.parent.name}, {weights.name}" if folder.name == "weights" else weights.name
 
 
+def trained_val_fraction(weights: str | Path) -> float:
+    """The fraction set aside when a checkpoint of ours was trained; 0 if the file does not say."""
+    if is_graph(weights) or weights == "coco":
+        return 0.0
+    config = read_file(local_path(weights)).get("config")
+    fraction = config.get("val_fraction", 0.0) if isinstance(config, dict) else 0.0
+    return float(fraction) if isinstance(fraction, float | int) else 0.0
+
+
 def _read_split(
-    data: str | Path, split: Split, val_fraction: float
+    data: str | Path, split: Split, val_fraction: float, weights: str | Path | None = None
 ) -> tuple[DatasetSpec, ImagePaths]:
-    aside = split == "val" or val_fraction > 0
-    spec = read_with_val(data, val_fraction) if aside else read_spec(data)
+    spec = read_spec(data)
+    if weights is not None and split != "test" and not spec.val:
+        val_fraction = val_fraction or trained_val_fraction(weights)
+    if split == "val" or val_fraction > 0:
+        spec = with_val(spec, val_fraction)
     paths = {"train": spec.train, "val": spec.val, "test": spec.test}[split]
     if not paths:
         raise DatasetError(f"{spec.file}: no images for --split {split}; name them under {split}:")

@@ -32,7 +32,7 @@ def compare(argv: Sequence[str], prog: str) -> int:
                 "pip install 'crispmask[yolo]', or name the command of another environment"
             )
         settings.append(_settings(config, Row("yolo", "ours", "solov2", "nano"), prog))
-    read_with_val(config.data)
+    read_with_val(config.data, config.val_fraction)
     from crispmask.compare.run import run_compare
     from crispmask.compare.table import cells, figures_shown
 

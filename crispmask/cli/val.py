@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -41,7 +41,7 @@ class ValConfig:
     split: Literal["train", "val", "test"] = "val"
     """Which images of the dataset."""
     val_fraction: float = 0.0
-    """The fraction that the checkpoint was trained with, where data.yaml names no val images."""
+    """Fraction set aside where data.yaml names no val images; 0: as the checkpoint was trained."""
     batch: int = 8
     """Images per step."""
     workers: int = 4
@@ -71,16 +71,30 @@ def val(argv: Sequence[str], prog: str) -> int:
     """Measures a checkpoint or a results file and prints the metrics of each class."""
     config = parse(ValConfig, argv, prog)
     # A wrong path is told before torch is imported, which takes seconds.
-    from crispmask.data.set_aside import read_with_val
+    from crispmask.data.set_aside import with_val
+    from crispmask.data.spec import read_spec
 
-    spec = read_with_val(config.data, config.val_fraction) if config.split == "val" else None
-    for note in spec.notes if spec else ():
-        print(note)
+    spec = read_spec(config.data)
+    if config.weights and config.split != "test" and not config.val_fraction and not spec.val:
+        config = _as_trained(config)
+    if config.split == "val":
+        for note in with_val(spec, config.val_fraction).notes:
+            print(note)
     out = free_folder(Path("runs/val")) if config.out == "auto" else Path(config.out)
     metrics = _score_file(config, out) if config.predictions else _run_model(config, out)
     print_metrics(metrics)
     print(f"results in {out}")
     return 0
+
+
+def _as_trained(config: ValConfig) -> ValConfig:
+    """The settings with the split of the run that wrote the checkpoint."""
+    from crispmask.validate import trained_val_fraction
+
+    fraction = trained_val_fraction(config.weights)
+    if fraction:
+        print(f"--val-fraction {fraction:g}, as {config.weights} was trained")
+    return replace(config, val_fraction=fraction)
 
 
 def _score_file(config: ValConfig, out: Path) -> CocoMetrics:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from crispmask.config import TrainConfig
+from crispmask.config import TrainConfig, check_val_fraction
 from crispmask.errors import ConfigError
 from crispmask.models.table import canonical_model, models_of
 
@@ -22,6 +22,8 @@ class CompareConfig:
     models: str
     """Rows, with commas between: solov2-nano, rtmdet-ins-tiny, yolo11n-seg, or name=path of a
     checkpoint, an exported graph or a COCO results file."""
+    val_fraction: float = TrainConfig.val_fraction
+    """Fraction of the training images set aside to score on, where data.yaml names none."""
     epochs: int = TrainConfig.epochs
     """Passes over the training images."""
     batch: int | Literal["auto"] = "auto"
@@ -49,6 +51,7 @@ class CompareConfig:
 
     def __post_init__(self) -> None:
         rows_of(self.models)  # one that is wrong is told before anything is trained
+        check_val_fraction(self.val_fraction)
         if self.seeds < 1:
             raise ConfigError(f"--seeds must be at least 1, not {self.seeds}")
         if self.epochs < 1:

@@ -29,6 +29,8 @@ def training_words(config: CompareConfig, row: Row, seed: int) -> list[str]:
         "workers": config.workers,
         "seed": seed,
     }
+    if config.val_fraction:  # only then: folders of earlier versions stay what they are
+        settings["val_fraction"] = config.val_fraction
     return [*(f"--{name}={value}" for name, value in settings.items()), *extra_words(config)]
 
 

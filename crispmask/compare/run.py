@@ -47,7 +47,9 @@ def run_compare(config: CompareConfig, train: TrainConfig, device: str, say: Say
     Raises:
         CrispmaskError: a dataset, file or training that cannot be used. What is finished stays.
     """
-    spec = read_with_val(config.data)
+    spec = read_with_val(config.data, config.val_fraction)
+    for note in spec.notes:
+        say(note)
     rows = rows_of(config.models)
     splits = {
         split: build_index(paths, len(spec.names))
@@ -87,7 +89,7 @@ def _ours(
     def score() -> Score:
         return _score_weights(config, training.weights, folder, val, device)
 
-    found = _once(folder, {"data": config.data, "imgsz": config.imgsz}, score)
+    found = _once(folder, {**_dataset(config), "imgsz": config.imgsz}, score)
     return Entry(row, seed, folder, {**found, **_cost(training, cost)}, training.curve)
 
 
@@ -112,7 +114,7 @@ def _yolo(
         log = yolo.read_prediction_log(folder / "predict" / "log.txt")
         return {**metrics, **log}
 
-    found = _once(folder, {"data": config.data, "imgsz": config.imgsz}, score)
+    found = _once(folder, {**_dataset(config), "imgsz": config.imgsz}, score)
     return Entry(row, seed, folder, {**found, **_cost(training, cost)}, training.curve)
 
 
@@ -122,7 +124,7 @@ def _file(
     folder.mkdir(parents=True, exist_ok=True)
     status = row.path.stat()
     request = {
-        "data": config.data,
+        **_dataset(config),
         "file": str(row.path.resolve()),
         "bytes": status.st_size,
         "changed": status.st_mtime_ns,
@@ -131,7 +133,10 @@ def _file(
 
     def score() -> Score:
         if row.kind == "predictions":
-            return _numbers(validate_predictions(row.path, config.data, out=folder).to_json())
+            metrics = validate_predictions(
+                row.path, config.data, out=folder, val_fraction=config.val_fraction
+            )
+            return _numbers(metrics.to_json())
         return _score_weights(config, row.path, folder, val, device, own_size=True)
 
     return Entry(row, 0, folder, _once(folder, request, score), [])
@@ -147,7 +152,15 @@ def _score_weights(
 ) -> Score:
     """Metrics, size and latency of a checkpoint or graph."""
     imgsz = None if own_size else config.imgsz
-    validate(weights, config.data, imgsz, out=folder, workers=config.workers, device=device)
+    validate(
+        weights,
+        config.data,
+        imgsz,
+        out=folder,
+        workers=config.workers,
+        device=device,
+        val_fraction=config.val_fraction,
+    )
     score = _measure(folder / "predictions.json", config, folder)
     model = load(weights, device=device)
     step = max(1, len(val) // LATENCY_IMAGES)
@@ -173,9 +186,21 @@ def _cost(training: Training, cost: Mapping[str, float]) -> Score:
 def _measure(predictions: Path, config: CompareConfig, folder: Path) -> Score:
     """The metrics of predictions with our ids: one way for all kinds of models."""
     metrics = validate_predictions(
-        predictions, config.data, out=folder, image_ids="ids", workers=config.workers
+        predictions,
+        config.data,
+        out=folder,
+        image_ids="ids",
+        val_fraction=config.val_fraction,
+        workers=config.workers,
     )
     return _numbers(metrics.to_json())
+
+
+def _dataset(config: CompareConfig) -> dict[str, Any]:
+    """What says which images a score is of; the fraction only where there is one."""
+    return {"data": config.data} | (
+        {"val_fraction": config.val_fraction} if config.val_fraction else {}
+    )
 
 
 def _numbers(metrics: Mapping[str, Any]) -> Score:

@@ -21,7 +21,11 @@ def read_with_val(data: str | Path, val_fraction: float = 0.0) -> DatasetSpec:
     Raises:
         DatasetError: it has none and none are to be set aside, or it has and some are.
     """
-    spec = read_spec(data)
+    return with_val(read_spec(data), val_fraction)
+
+
+def with_val(spec: DatasetSpec, val_fraction: float = 0.0) -> DatasetSpec:
+    """The dataset with images to validate on; arguments and errors as of `read_with_val`."""
     if spec.val and val_fraction:
         raise DatasetError(
             f"{spec.file}: has {len(spec.val)} images to validate on; leave --val-fraction out"

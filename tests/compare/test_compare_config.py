@@ -65,3 +65,13 @@ def test_an_open_quote() -> None:
     config = CompareConfig(data="d", models="solov2-nano", train="lr='0.1")
     with pytest.raises(ConfigError, match="--train: No closing quotation"):
         training_words(config, rows_of(config.models)[0], 0)
+
+
+def test_the_fraction_set_aside_is_that_of_every_training() -> None:
+    config = CompareConfig(data="d.yaml", models="solov2-nano", val_fraction=0.25)
+    assert "--val_fraction=0.25" in training_words(config, rows_of(config.models)[0], seed=0)
+    without = CompareConfig(data="d.yaml", models="solov2-nano")
+    words = training_words(without, rows_of(without.models)[0], seed=0)
+    assert not any("val_fraction" in word for word in words)  # as earlier versions asked
+    with pytest.raises(ConfigError, match="--val-fraction is 0 to below 1"):
+        CompareConfig(data="d.yaml", models="solov2-nano", val_fraction=1.5)

@@ -93,3 +93,20 @@ def test_a_wrong_flag_for_the_trainings(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_missing_dataset_is_told_first(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "--data", "none.yaml", "--models", "solov2-nano"]) == 2
     assert "none.yaml" in capsys.readouterr().err
+
+
+def test_images_set_aside_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_sample(tmp_path / "sample", num_images=8, imgsz=64)
+    lines = data.read_text().splitlines()
+    data.write_text("\n".join(line for line in lines if not line.startswith("val")) + "\n")
+    found = tmp_path / "found.json"
+    square = [[4.0, 4.0, 24.0, 4.0, 24.0, 24.0, 4.0, 24.0]]
+    found.write_text(
+        json.dumps([{"image_id": 1, "category_id": 1, "score": 0.9, "segmentation": square}])
+    )
+    words = ["compare", f"data={data}", f"models=x={found}", f"out={tmp_path / 'out'}"]
+    assert main(words) == 2
+    assert "--val-fraction" in capsys.readouterr().err
+    assert main([*words, "val_fraction=0.5", "pictures=1"]) == 0
+    assert "3 of 6 training images are set aside" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out/x/score.json").read_text())["request"]["val_fraction"] == 0.5

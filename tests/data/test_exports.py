@@ -16,6 +16,8 @@ from crispmask.data.scan import build_index
 from crispmask.data.set_aside import read_with_val
 from crispmask.data.spec import inspect_spec, read_spec
 from crispmask.errors import DatasetError
+from crispmask.models.files import REQUIRED, write_file
+from crispmask.validate import _read_split, trained_val_fraction
 
 ROW = "{label} 0.10 0.10 0.60 0.10 0.60 0.70 0.10 0.70\n"
 
@@ -161,7 +163,9 @@ def test_training_and_validation(
     assert main(train) == 0
     note = f"{counts[1]} of {counts[0] + counts[1]} training images are set aside"
     assert (note in capsys.readouterr().out) == bool(fraction)
-    assert main(["val", f"weights={run / 'weights/best.pt'}", *words, f"out={tmp_path / 'v'}"]) == 0
+    words_of_val = [f"weights={run / 'weights/best.pt'}", *words[:-1], f"out={tmp_path / 'v'}"]
+    assert main(["val", *words_of_val]) == 0  # the fraction is in the checkpoint
+    assert (f"--val-fraction {fraction:g}, as " in capsys.readouterr().out) == bool(fraction)
     measured = json.loads((tmp_path / "v/metrics.json").read_text())
     of_the_run = json.loads((run / "metrics.json").read_text())
     assert measured.keys() == of_the_run.keys()
@@ -183,6 +187,24 @@ def test_images_set_aside_are_always_the_same(tmp_path: Path) -> None:
     assert set(read_with_val(tmp_path, 0.5).val) > set(first.val)
     assert len(read_with_val(tmp_path, 0.001).val) == 1
     assert len(read_with_val(tmp_path, 0.999).train) == 1
+
+
+def test_validation_splits_as_the_checkpoint_was_trained(tmp_path: Path) -> None:
+    label_studio(tmp_path)
+    weights, other = tmp_path / "best.pt", tmp_path / "other.pt"
+    content = {**dict.fromkeys(REQUIRED, "x"), "state_dict": {}}
+    write_file(weights, {**content, "config": {"val_fraction": 0.34}})
+    write_file(other, {**content, "config": "of another program"})
+    assert trained_val_fraction(weights) == 0.34
+    assert trained_val_fraction(other) == trained_val_fraction("a.onnx") == 0
+    aside = read_with_val(tmp_path, 0.34)
+    assert _read_split(tmp_path, "val", 0, weights)[1] == aside.val
+    assert _read_split(tmp_path, "train", 0, weights)[1] == aside.train
+    assert len(_read_split(tmp_path, "val", 0.5, weights)[1]) == 3
+    with pytest.raises(DatasetError, match="no images to validate on"):
+        _read_split(tmp_path, "val", 0, other)
+    named = read_spec(roboflow(tmp_path / "r")).val
+    assert _read_split(tmp_path / "r", "val", 0, weights)[1] == named
 
 
 def test_images_of_a_coco_file_are_set_aside(tmp_path: Path) -> None:
