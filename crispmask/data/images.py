@@ -26,6 +26,11 @@ _ENDINGS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 """How a complete file ends; where it does not, Pillow finds out what is missing. Some releases
 of OpenCV fill the rest of a cut image with grey and say nothing."""
 
+_HEIF = {b"ftyp" + kind for kind in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1")}
+"""Bytes 4 to 12 of images in HEIF, which some programs save with the name of a JPEG."""
+
+HEIF_REMEDY = "cannot read HEIF; install pillow-heif or convert it to JPEG"
+
 _REDUCED = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
@@ -194,9 +199,15 @@ def _reduction(header: Image.Image, at_least: Size | None) -> tuple[int, int]:
 
 
 def _open(file: IO[bytes], path: Path) -> Image.Image:
-    if path.suffix.lower() in (".heic", ".heif"):
+    if is_heif(path, file.read(12)):
         _register_heif()
+    file.seek(0)
     return Image.open(file)
+
+
+def is_heif(path: Path, start: bytes = b"") -> bool:
+    """Whether a file is in the format of many phones, by its name or the first 12 bytes."""
+    return path.suffix.lower() in (".heic", ".heif") or start[4:] in _HEIF
 
 
 @cache
@@ -261,11 +272,19 @@ def _decode_with_pillow(header: Image.Image) -> NDArray[np.uint8]:
     return np.array(header.convert("RGB"))
 
 
+def _start_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(12)
+    except OSError:
+        return b""
+
+
 def _unreadable(path: Path, error: Exception) -> DatasetError:
     if isinstance(error, FileNotFoundError):
         return DatasetError(f"{path}: no such image; correct the path")
-    if path.suffix.lower() in (".heic", ".heif"):
-        return DatasetError(f"{path}: cannot read HEIF; install pillow-heif or convert it to JPEG")
+    if is_heif(path, _start_of(path)):
+        return DatasetError(f"{path}: {HEIF_REMEDY}")
     unknown = isinstance(error, UnidentifiedImageError)
     reason = "unknown format or damaged" if unknown else " ".join(str(error).split())
     return DatasetError(

@@ -13,6 +13,7 @@ from rich.console import Console
 from crispmask.augment.transform import Transform
 from crispmask.data.dataset import TrainDataset, ValDataset
 from crispmask.data.device_images import DeviceImages
+from crispmask.data.images import HEIF_REMEDY
 from crispmask.data.index import DatasetIndex
 from crispmask.data.loader import BatchLoader, train_loader, val_loader
 from crispmask.data.painter import Painter
@@ -109,10 +110,13 @@ def read_data(settings: Settings, spec: DatasetSpec, console: Console, writes: b
     config, work_dir = settings.config, settings.work_dir
     indexes = []
     unreadable: list[str] = []
+    heif: list[str] = []
 
     def leave_out(path: str, problem: str) -> None:
         unreadable.append(path)
-        if writes:  # each process finds the same
+        if problem.endswith(HEIF_REMEDY):  # a phone's: perhaps all of them
+            heif.append(problem)
+        elif writes:  # each process finds the same
             log.warning("%s; it is left out", problem)
 
     for split, paths in (("train", spec.train), ("val", spec.val)):
@@ -120,6 +124,9 @@ def read_data(settings: Settings, spec: DatasetSpec, console: Console, writes: b
             processes = None if config.workers else 0
             bad = None if config.strict else leave_out
             indexes.append(build_index(paths, len(spec.names), processes, bar.reach, bad))
+    if heif and writes:
+        rest = f" and {len(heif) - 1} more" if len(heif) > 1 else ""
+        log.warning("%s%s; without that they are left out", heif[0], rest)
     train, val = indexes
     for split, index in (("train", train), ("val", val)):
         if len(index) == 0:

@@ -166,8 +166,12 @@ def test_not_images(tmp_path: Path) -> None:
             read(tmp_path)
     heic = tmp_path / "a.HEIC"
     heic.write_bytes(b"\x00\x00\x00\x18ftypheic")
-    with pytest.raises(DatasetError, match="HEIF"):
-        read_image(heic)
+    as_a_phone_sends_it = tmp_path / "b.jpg"
+    as_a_phone_sends_it.write_bytes(heic.read_bytes())
+    for found in (heic, as_a_phone_sends_it):
+        for read in (read_image, image_size):
+            with pytest.raises(DatasetError, match="cannot read HEIF; install pillow-heif or"):
+                read(found)
 
 
 def test_image_too_large_for_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,3 +195,13 @@ def test_a_process_that_dies_is_told_with_its_file(tmp_path: Path, name: str) ->
     last = tmp_path / "run/weights/last.pt"
     assert load_checkpoint(last)["epoch"] >= 1
     assert time.time() - kept.stat().st_mtime < 60  # nobody waits for the dead
+
+
+def test_images_of_a_phone_are_one_line_with_what_to_do(config: TrainConfig, caplog) -> None:
+    images = Path(config.data).parent / "images/train"
+    for name in ("x.heic", "y.HEIC", "z.jpg"):  # the last one as some programs save it
+        (images / name).write_bytes(b"\x00\x00\x00\x18ftypheic" + bytes(64))
+    run(replace(config, epochs=1))
+    (told,) = [r.getMessage() for r in caplog.records if "HEIF" in r.getMessage()]
+    assert told.startswith(str(images / "x.heic"))
+    assert "cannot read HEIF; install pillow-heif or convert it to JPEG and 2 more" in told
