@@ -103,7 +103,7 @@ def collate_unpainted(
 
 
 def _targets(
-    samples: Sequence[Sample] | Sequence[Unpainted],
+    samples: Sequence[Sample | Unpainted],
     valid_sizes: tuple[Size, ...],
     size: Size,
     mask_stride: int,

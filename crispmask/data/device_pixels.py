@@ -93,7 +93,8 @@ def from_hsv(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
     """(3, h, w) RGB uint8 of hue in steps of 2 degrees, saturation and value 0 to 255.
 
     A channel is V - V S min(k, 4 - k, 1), not below V - V S, with k the sixths of the circle from
-    where it is lowest: 5, 3 and 1 sixths after the hue for red, green and blue.
+    where it is lowest: 5, 3 and 1 sixths after the hue for red, green and blue. Rounded down, as
+    releases of OpenCV for large vectors do; others round to the nearest.
     """
     sixths = hue.float() / 30
     bright, chroma = value.float(), value.float() * (saturation.float() / 255)
@@ -101,4 +102,4 @@ def from_hsv(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
     for start in (5, 3, 1):
         k = (sixths + start) % 6
         channels.append(bright - chroma * torch.minimum(k, 4 - k).clamp(0, 1))
-    return torch.stack(channels).round_().to(torch.uint8)
+    return torch.stack(channels).to(torch.uint8)

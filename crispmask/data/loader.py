@@ -219,7 +219,8 @@ class _Collate:
                 without.append(sample)
             else:
                 missing.append(sample)
-        sizes = [self.index.size(sample.index) for sample in (*good, *without)]
+        found: list[Sample | Unpainted] = [*good, *without]
+        sizes = [self.index.size(sample.index) for sample in found]
         if not sizes:
             return None, *missing
         if without:
