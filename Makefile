@@ -47,7 +47,8 @@ demo-solov2:
 
 # Tests on real images run where CRISPMASK_DATA names their folder, GPU tests by pytest -m gpu.
 DESELECT := and not gpu$(if $(CRISPMASK_DATA),, and not real)
-PYTEST := $(BIN)/python -m pytest
+# Two workers with a thread each: most tests wait for a process, or compute too little for two threads.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
 fast: $(READY)
 	$(PYTEST) -m "not slow $(DESELECT)" --session-timeout=360

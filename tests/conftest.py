@@ -15,6 +15,11 @@ from crispmask.types import Part, Size
 COLOURS = np.array([[220, 60, 50], [60, 200, 80], [70, 90, 230], [230, 210, 60]], dtype=np.uint8)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests start first, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.path.name != "test_overfit.py")
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """What tests keep does not come into the cache folder of the user."""

@@ -81,6 +81,11 @@ def test_from_data_to_metrics(architecture: str, data: Path) -> None:
     assert model.imgsz == 128
 
 
+def _take_interrupts() -> None:
+    """What a shell starts in the background ignores them, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 def test_ctrl_c_leaves_a_checkpoint_to_continue_from(data: Path) -> None:
     words = ["train", f"data={data}", "architecture=rtmdet-ins", *TRAIN, "work_dir=run"]
@@ -89,6 +94,7 @@ def test_ctrl_c_leaves_a_checkpoint_to_continue_from(data: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_take_interrupts,
     )
     deadline = time.monotonic() + 240
     results = Path("run/results.csv")
