@@ -27,14 +27,15 @@ ALLOWED = {
     "config": {"errors"},
     "types": {"errors"},
     "recipes": {"errors", "suggest", "config"},
+    "pages": BASE,
     "geometry": BASE,
     "draw": BASE | {"geometry"},
     "augment": BASE | {"geometry"},
     "data": PICTURES | {"augment"},
-    "doctor": PICTURES | {"data"},
+    "doctor": PICTURES | {"data", "pages"},
     "models": BASE | {"geometry"},
     "metrics": BASE | {"geometry"},
-    "engine": PICTURES | {"data", "augment", "models", "metrics"},
+    "engine": PICTURES | {"data", "augment", "models", "metrics", "pages"},
     "sources": BASE | {"data"},
     "neighbours": BASE | {"geometry"},
     "inference": BASE | {"geometry", "sources"},
@@ -57,7 +58,8 @@ ALLOWED = {
         "export",
     },
     "validate": PICTURES | {"data", "models", "metrics", "engine", "predict", "runtime", "loading"},
-    "compare": PICTURES | {"data", "models", "metrics", "engine", "predict", "loading", "validate"},
+    "compare": PICTURES
+    | {"data", "models", "metrics", "engine", "predict", "loading", "validate", "pages"},
     "api": BASE | {"recipes", "augment", "models", "engine"},
     "cli": PICTURES
     | {"recipes", "data", "doctor", "models", "metrics", "engine", "predict", "validate", "api"}

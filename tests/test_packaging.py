@@ -30,7 +30,9 @@ def test_a_wheel_runs_outside_the_repository(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(place)
-    ours = {path.relative_to(ROOT).as_posix() for path in (ROOT / "crispmask").rglob("*.py")}
+    files = [path for path in (ROOT / "crispmask").rglob("*.*") if "__pycache__" not in path.parts]
+    ours = {path.relative_to(ROOT).as_posix() for path in files}
+    assert {Path(name).suffix for name in ours} >= {".py", ".css", ".js"}
     assert ours <= set(names)
     assert "crispmask/py.typed" in names
     assert not any(name.startswith(("tests", "benchmarks", "docs")) for name in names)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 _WIDTH, _HEIGHT = 900, 320
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 12, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 12, 12, 40
 
 _LEAST = 0.05
 """Where the axis of y ends at least: noise around zero is not blown up."""

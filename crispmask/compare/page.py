@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crispmask.atomic import replacing
 from crispmask.compare.config import CompareConfig, Row
 from crispmask.compare.lines import draw_lines
 from crispmask.compare.score import Entry
@@ -26,74 +25,10 @@ from crispmask.engine.report import from_coco
 from crispmask.engine.thumbnails import small_image
 from crispmask.geometry.letterbox import fit_size
 from crispmask.geometry.raster import rasterise
+from crispmask.pages import document, text_of, write_document
 
 _SIDE = 420
 """Longest side of a picture on the page, pixels."""
-
-_PAGE = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{
-  color-scheme: light dark;
-  --page: #f6f7f9; --card: #fff; --text: #1c2128; --soft: #5c6672; --line: #dde1e7;
-  --best: #1a7f43;
-  --s0: #1f77c9; --s1: #e8590c; --s2: #2b9348; --s3: #7c3aed; --s4: #c2255c; --s5: #5c6773;
-}}
-@media (prefers-color-scheme: dark) {{
-  :root {{
-    --page: #14171b; --card: #1d2126; --text: #e6e9ed; --soft: #9aa4b0; --line: #31373f;
-    --best: #5ecb8a;
-    --s0: #6cb2f5; --s1: #ff9a5a; --s2: #69cf86; --s3: #b794ff; --s4: #ff85ab; --s5: #aab4c0;
-  }}
-}}
-* {{ box-sizing: border-box; }}
-body {{ margin: 0; background: var(--page); color: var(--text);
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }}
-main {{ max-width: 1400px; margin: 0 auto; padding: 24px 16px 64px; }}
-h1 {{ font-size: 22px; margin: 0 0 2px; }}
-h2 {{ font-size: 17px; margin: 0 0 8px; }}
-p {{ margin: 0 0 8px; }}
-.soft {{ color: var(--soft); overflow-wrap: anywhere; }}
-.card {{ background: var(--card); border: 1px solid var(--line); border-radius: 8px;
-  padding: 16px; margin: 16px 0 0; overflow-x: auto; }}
-table {{ border-collapse: collapse; width: 100%; }}
-td, th {{ text-align: right; padding: 6px 0 6px 14px; border-top: 1px solid var(--line);
-  font-weight: 400; font-variant-numeric: tabular-nums; white-space: nowrap; }}
-thead th {{ border-top: 0; color: var(--soft); white-space: normal; vertical-align: bottom;
-  font-size: 13px; }}
-th:first-child {{ text-align: left; padding-left: 0; position: sticky; left: 0;
-  background: var(--card); }}
-tbody th {{ font-weight: 600; }}
-.best {{ color: var(--best); font-weight: 600; }}
-.key {{ display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px;
-  vertical-align: -1px; }}
-svg {{ width: 100%; height: auto; min-width: 560px; max-width: 900px; display: block; }}
-svg text {{ fill: var(--soft); font-size: 12px; }}
-svg .grid {{ stroke: var(--line); }}
-svg .line {{ fill: none; stroke-width: 2; stroke-linejoin: round; }}
-.legend {{ display: flex; flex-wrap: wrap; gap: 4px 18px; margin-top: 8px; }}
-.strip {{ display: grid; grid-auto-flow: column; grid-auto-columns: minmax(200px, 1fr);
-  gap: 10px; overflow-x: auto; margin-bottom: 14px; }}
-figure {{ margin: 0; }}
-figure img {{ display: block; width: 100%; border-radius: 6px; }}
-figcaption {{ font-size: 13px; color: var(--soft); padding: 2px 0; overflow-wrap: anywhere; }}
-dl {{ display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px; margin: 0; }}
-dt {{ color: var(--soft); }}
-dd {{ margin: 0; overflow-wrap: anywhere; }}
-</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
 
 _LOWER_IS_BETTER = {"latency_ms", "memory_mb", "parameters", "gflops", "train_minutes"}
 _NO_BEST = {"best_epoch", "epoch_seconds"}
@@ -119,19 +54,13 @@ def write_page(
     """
     title = f"{len(rows)} models on {Path(config.data).resolve().parent.name}"
     body = [
-        f"<h1>{escape(title)}</h1>",
-        f'<p class="soft">{escape(config.data)}</p>',
         f'<section class="card">{_table(rows, entries)}{_notes(config, rows)}</section>',
         _curves(rows, entries),
         _pictures(config, rows, entries, val, names),
         _settings(config),
     ]
-    with replacing(file) as partial:
-        partial.write_text(
-            _PAGE.format(title=escape(title), body="\n".join(body)),
-            encoding="utf-8",
-            errors="replace",
-        )
+    style = text_of("crispmask.compare", "page.css")
+    write_document(file, document(title, [config.data], "\n".join(body), style))
 
 
 def _colour(i: int) -> str:

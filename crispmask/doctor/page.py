@@ -14,80 +14,10 @@ from crispmask.doctor.kinds import KINDS, Problem
 from crispmask.doctor.terminal import image_sizes, place, range_text, verdict, worst
 from crispmask.doctor.thumbnails import draw_problem, encode_jpeg
 from crispmask.draw import class_colour
+from crispmask.pages import document, text_of, write_document
 
 _MOST_ROWS = 500
 """Places listed per kind; the JSON file has them all."""
-
-_PAGE = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{
-  color-scheme: light dark;
-  --page: #f6f7f9; --card: #fff; --text: #1c2128; --soft: #5c6672; --line: #dde1e7;
-  --error: #c0242f; --warning: #9a6200; --info: #1765b8; --good: #1a7f43; --track: #e8ebef;
-}}
-@media (prefers-color-scheme: dark) {{
-  :root {{
-    --page: #14171b; --card: #1d2126; --text: #e6e9ed; --soft: #9aa4b0; --line: #31373f;
-    --error: #ff7b80; --warning: #e5ac4a; --info: #74b4ff; --good: #5ecb8a; --track: #2b3138;
-  }}
-}}
-* {{ box-sizing: border-box; }}
-body {{ margin: 0; background: var(--page); color: var(--text);
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }}
-main {{ max-width: 1120px; margin: 0 auto; padding: 24px 16px 64px; }}
-h1 {{ font-size: 22px; margin: 0 0 2px; }}
-h2 {{ font-size: 17px; margin: 0 0 12px; }}
-p {{ margin: 0; }}
-.soft {{ color: var(--soft); overflow-wrap: anywhere; }}
-.verdict {{ margin: 16px 0; padding: 12px 16px; border-radius: 8px; background: var(--card);
-  border: 1px solid var(--line); border-left: 5px solid currentColor; font-weight: 600; }}
-.error {{ color: var(--error); }} .warning {{ color: var(--warning); }}
-.info {{ color: var(--info); }} .good {{ color: var(--good); }}
-.card {{ background: var(--card); border: 1px solid var(--line); border-radius: 8px;
-  padding: 16px; margin: 0 0 16px; }}
-.columns {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr));
-  gap: 16px; margin-bottom: 16px; align-items: start; }}
-.columns .card {{ margin: 0; overflow-x: auto; }}
-table {{ border-collapse: collapse; width: 100%; }}
-td, th {{ text-align: right; padding: 4px 0 4px 12px; border-top: 1px solid var(--line);
-  font-weight: 400; font-variant-numeric: tabular-nums; }}
-tr:first-child > * {{ border-top: 0; color: var(--soft); }}
-th:first-child {{ text-align: left; padding-left: 0; overflow-wrap: anywhere; }}
-.bar {{ display: block; height: 6px; border-radius: 3px; background: var(--track);
-  margin-top: 2px; overflow: hidden; }}
-.bar i {{ display: block; height: 100%; border-radius: 3px; }}
-.head {{ display: flex; flex-wrap: wrap; gap: 4px 10px; align-items: baseline; }}
-.code {{ font: 600 14px ui-monospace, Menlo, Consolas, monospace; }}
-.count {{ padding: 0 8px; border-radius: 10px; background: var(--track); font-weight: 600;
-  font-size: 13px; }}
-.grid {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 240px), 1fr));
-  gap: 12px; margin-top: 12px; }}
-figure {{ margin: 0; border: 1px solid var(--line); border-radius: 6px; overflow: hidden; }}
-figure img {{ display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: contain;
-  background: var(--track); }}
-figcaption {{ padding: 8px 10px; font-size: 13px; overflow-wrap: anywhere; }}
-details {{ margin-top: 12px; }}
-summary {{ cursor: pointer; color: var(--soft); font-size: 14px; }}
-ul {{ list-style: none; margin: 8px 0 0; padding: 0; font-size: 13px; max-height: 420px;
-  overflow-y: auto; }}
-li {{ padding: 4px 0; border-top: 1px solid var(--line); overflow-wrap: anywhere; }}
-li:first-child {{ border-top: 0; }}
-.place {{ font-family: ui-monospace, Menlo, Consolas, monospace; font-size: 12.5px; }}
-</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
 
 
 def render_page(found: Examination, max_shown: int) -> str:
@@ -100,9 +30,6 @@ def render_page(found: Examination, max_shown: int) -> str:
     title = f"Check of {found.spec.root.name or found.spec.file.name}"
     severity = "error" if found.number("error") else "good"
     body = [
-        f"<h1>{escape(title)}</h1>",
-        f'<p class="soft">{escape(str(found.spec.file))}</p>',
-        *(f'<p class="soft">{escape(note)}</p>' for note in found.spec.notes),
         f'<p class="verdict {severity}">{escape(verdict(found))}</p>',
         '<div class="columns">',
         f'<section class="card"><h2>Images and instances</h2>{_split_table(found)}</section>',
@@ -110,7 +37,8 @@ def render_page(found: Examination, max_shown: int) -> str:
         "</div>",
         *(_section(code, problems, found, max_shown) for code, problems in found.by_code().items()),
     ]
-    return _PAGE.format(title=escape(title), body="\n".join(body))
+    lines = [str(found.spec.file), *found.spec.notes]
+    return document(title, lines, "\n".join(body), text_of("crispmask.doctor", "page.css"))
 
 
 def _split_table(found: Examination) -> str:
@@ -201,6 +129,4 @@ def _figures(problems: list[Problem], found: Examination) -> Iterator[str]:
 def write_page(found: Examination, file: Path, max_shown: int) -> None:
     """Writes the page; arguments as in `render_page`."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(render_page(found, max_shown), encoding="utf-8", errors="replace")
-    partial.replace(file)
+    write_document(file, render_page(found, max_shown))

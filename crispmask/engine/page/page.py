@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
-from crispmask.atomic import replacing
 from crispmask.engine.page.contents import Contents
 from crispmask.engine.page.courses import labels, thresholds, training
 from crispmask.engine.page.figures import class_table, confusion, headline, mistakes, number
@@ -18,34 +14,11 @@ from crispmask.metrics.bootstrap import bootstrap
 from crispmask.metrics.confusion import confusion_matrix
 from crispmask.metrics.errors import typed_errors
 from crispmask.metrics.outcomes import outcomes_of
-
-_PAGE = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
-style-src 'unsafe-inline'; script-src 'sha256-{digest}'">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<header>
-<div><h1>{title}</h1><p class="soft">{subtitle}</p></div>
-<button type="button" id="theme" class="script">dark</button>
-</header>
-<main>
-{body}
-</main>
-<script>{script}</script>
-</body>
-</html>
-"""
+from crispmask.pages import document, text_of, write_document
 
 
 def render_page(contents: Contents) -> str:
-    """The page as text. It asks no server for anything, and runs no script but its own."""
+    """The page as text."""
     outcomes = outcomes_of(contents.comparison)
     mask, box = bootstrap(outcomes), bootstrap(outcomes_of(contents.comparison, "box"))
     matrix = confusion_matrix(contents.comparison, contents.conf)
@@ -65,27 +38,19 @@ def render_page(contents: Contents) -> str:
         labels(contents),
         _again(contents),
     ]
-    script = _read("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    return _PAGE.format(
-        title=escape(contents.title),
-        subtitle=escape(contents.subtitle),
-        style=_read("page.css"),
-        script=script,
-        digest=digest,
-        body="\n".join(section for section in sections if section),
+    return document(
+        contents.title,
+        [contents.subtitle],
+        "\n".join(section for section in sections if section),
+        text_of("crispmask.engine.page", "page.css"),
+        text_of("crispmask.engine.page", "page.js"),
+        '<button type="button" id="theme" class="script">dark</button>',
     )
 
 
 def write_page(contents: Contents, path: Path) -> None:
     """Writes the page; the folder must exist."""
-    with replacing(path) as partial:
-        # Names of files may hold what is no Unicode.
-        partial.write_text(render_page(contents), encoding="utf-8", errors="replace")
-
-
-def _read(name: str) -> str:
-    return (files("crispmask.engine.page") / name).read_text(encoding="utf-8")
+    write_document(path, render_page(contents))
 
 
 def _verdict(contents: Contents) -> str:
