@@ -51,6 +51,17 @@ def test_equal_to_every_pixel_bit_by_bit(block: int) -> None:
         assert found.to_coco() == encode_masks(mask[None])
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_pixels_computed_in_small_parts(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(seed)
+    grid, stride, valid, original = random_sizes(rng)
+    soft = random_soft(rng, grid)
+    mask = dense_mask(soft, 0.5, stride, valid, original)
+    monkeypatch.setattr("crispmask.geometry.enlarge._CHUNK_PIXELS", int(rng.integers(1, 40)))
+    found = runs_of_soft_masks([soft], 0.5, stride, valid, original)
+    np.testing.assert_array_equal(found.spans[0], runs_of(mask[None], original).spans[0])
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_differs_from_two_steps_of_torch_by_rounding_alone(seed: int) -> None:
     rng = np.random.default_rng(seed)

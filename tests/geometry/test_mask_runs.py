@@ -57,6 +57,8 @@ def test_masks_come_back() -> None:
         assert runs.area(i) == mask.sum()
         assert runs.extent(i) == mask_runs.extent_of(mask)
         np.testing.assert_array_equal(runs.crop(i, (2, 3, 11, 20)), mask[3:20, 2:11])
+        assert runs.crop(i, (2, 3, 11, 20)).flags.c_contiguous
+        assert runs.crop(i, (5, 4, 5, 9)).shape == (5, 0)
 
 
 def test_a_part_at_a_corner() -> None:
