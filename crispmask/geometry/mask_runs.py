@@ -71,7 +71,7 @@ class MaskRuns:
             return np.zeros((y2 - y1, x2 - x1), dtype=np.bool_)
         columns = self._columns(i, x1, x2)[:, y1:y2]
         # Many times faster than a transposed copy of NumPy, which jumps through memory.
-        pixels: NDArray[np.uint8] = cv2.transpose(columns.view(np.uint8))
+        pixels: NDArray[Any] = cv2.transpose(columns.view(np.uint8))
         return pixels.view(np.bool_)
 
     def _columns(self, i: int, x1: int, x2: int) -> NDArray[np.bool_]:
