@@ -4,7 +4,8 @@
 
 Both sides give the same batches, on the device, in rounds that take turns; the medians count.
 `painter alone` is what a batch of the first side takes without its loading processes: what a
-training would wait for if they were infinitely fast.
+training would wait for if they were infinitely fast. The levels are how far pixels of the same
+samples are apart.
 """
 
 from __future__ import annotations
@@ -90,6 +91,17 @@ def painter_alone(loader: BatchLoader, args: argparse.Namespace) -> float:
     return 1000 * (time.perf_counter() - start) / sum(map(len, pictures))
 
 
+def levels_apart(sides: dict[str, BatchLoader], args: argparse.Namespace) -> torch.Tensor:
+    """(values,) levels of 255 between the pixels that both sides give for the same samples."""
+    found = []
+    for loader in sides.values():
+        loader.set_epoch(0)
+    for _, batches in zip(range(args.batches), zip(*sides.values(), strict=True), strict=False):
+        device, workers = (batch.images.int().cpu() for batch in batches)
+        found.append((device - workers).abs().flatten())
+    return torch.cat(found).float()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", required=True)
@@ -102,6 +114,9 @@ def main() -> None:
     args = parser.parse_args()
     spec = read_spec(args.data)
     sides = loaders(build_index(spec.train, len(spec.names)), args)
+    apart = levels_apart(sides, args)
+    shares = ", ".join(f"{(apart <= k).float().mean():.4%} within {k}" for k in (0, 1, 2))
+    print(f"levels apart: {apart.mean():.4f} in the mean, {shares}, {apart.max():.0f} at most")
     streams = {name: endless(loader) for name, loader in sides.items()}
     for stream in streams.values():
         rate(stream, args)  # the first batches start the processes
