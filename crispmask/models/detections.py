@@ -21,6 +21,14 @@ from crispmask.types import Instances, Size
 CHUNK_PIXELS = 1 << 23
 """Mask pixels worked on at a time: 32 MiB in float32, whatever the number of instances."""
 
+CACHE_PIXELS = 1 << 21
+"""The same on a CPU, 8 MiB: what stays in its cache is worked on twice as fast."""
+
+
+def pixels_at_a_time(device: torch.device) -> int:
+    """Mask pixels to work on at a time."""
+    return CACHE_PIXELS if device.type == "cpu" else CHUNK_PIXELS
+
 
 @dataclass(frozen=True, slots=True)
 class Detections:

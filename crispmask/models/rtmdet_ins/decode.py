@@ -11,14 +11,11 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from crispmask.config import DecodeConfig
-from crispmask.models.detections import CHUNK_PIXELS, Detections
+from crispmask.models.detections import Detections, pixels_at_a_time
 from crispmask.models.priors import boxes_from_distances, grid_priors
 from crispmask.models.rtmdet_ins.config import STRIDES
 from crispmask.models.rtmdet_ins.dynamic import MASK_STRIDE, dynamic_masks
 from crispmask.types import Size
-
-_CACHE_PIXELS = 1 << 19
-"""Numbers of a layer that are worked on at a time on a CPU, 2 MiB."""
 
 
 def decode_image(
@@ -47,9 +44,8 @@ def decode_image(
         torch.cat(column) for column in zip(*levels, strict=True)
     )
     keep = batched_nms(boxes, scores, labels, config.nms_iou)[: config.max_det]
-    # The first layers have 8 channels, too. On a CPU what stays in its cache is computed sooner.
-    most = CHUNK_PIXELS if mask_features.is_cuda else _CACHE_PIXELS
-    few = max(1, most // mask_features.numel())
+    # The first layers have 8 channels, too.
+    few = max(1, pixels_at_a_time(mask_features.device) // mask_features.numel())
     logits = torch.cat(
         [dynamic_masks(weights[k], priors[k], mask_features) for k in keep.split(few)]
     )  # (N, h, w)

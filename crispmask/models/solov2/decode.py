@@ -12,7 +12,7 @@ from torch import Tensor
 
 from crispmask.config import DecodeConfig
 from crispmask.models.allocator import return_large_blocks
-from crispmask.models.detections import CHUNK_PIXELS, Detections
+from crispmask.models.detections import CHUNK_PIXELS, Detections, pixels_at_a_time
 from crispmask.models.solov2.config import STRIDES
 
 MASK_STRIDE = 4
@@ -98,7 +98,7 @@ def point_nms(probabilities: Tensor) -> Tensor:
 
 def _masks(weights: Tensor, mask_features: Tensor) -> Tensor:
     """Mask probabilities (N, h, w) of kernels (N, D) on features (D, h, w)."""
-    return torch.einsum("nd,dhw->nhw", weights, mask_features.float()).sigmoid()
+    return torch.einsum("nd,dhw->nhw", weights, mask_features.float()).sigmoid_()
 
 
 def _measure(weights: Tensor, mask_features: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
@@ -109,7 +109,7 @@ def _measure(weights: Tensor, mask_features: Tensor, threshold: float) -> tuple[
     return_large_blocks()
     h, w = mask_features.shape[1:]
     measured = []
-    for chunk in weights.split(max(1, CHUNK_PIXELS // (h * w))):
+    for chunk in weights.split(max(1, pixels_at_a_time(weights.device) // (h * w))):
         p = _masks(chunk, mask_features).flatten(1)  # (n, h * w)
         inside = p > threshold
         area = inside.sum(1).float()
@@ -121,7 +121,7 @@ def _measure(weights: Tensor, mask_features: Tensor, threshold: float) -> tuple[
 def _inside(weights: Tensor, mask_features: Tensor, threshold: float) -> Tensor:
     """The pixels (N, h * w), bool, of the masks of kernels (N, D); a few at a time."""
     h, w = mask_features.shape[1:]
-    chunks = weights.split(max(1, CHUNK_PIXELS // (h * w)))
+    chunks = weights.split(max(1, pixels_at_a_time(weights.device) // (h * w)))
     return torch.cat([(_masks(c, mask_features) > threshold).flatten(1) for c in chunks])
 
 
