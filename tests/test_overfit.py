@@ -22,7 +22,7 @@ NUTS = Path(os.environ.get("CRISPMASK_DATA", "")) / "nuts"
 )
 @pytest.mark.parametrize(
     ("architecture", "imgsz", "epochs", "lr"),
-    [("rtmdet-ins", 320, 160, 0.002), ("solov2", 256, 160, 0.0005)],
+    [("rtmdet-ins", 320, 200, 0.002), ("solov2", 256, 160, 0.0005)],
 )
 def test_four_real_images(
     tmp_path: Path, architecture: str, imgsz: int, epochs: int, lr: float
