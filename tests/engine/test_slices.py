@@ -120,12 +120,16 @@ def test_slices_have_the_losses_and_gradients_of_the_batch(
         assert logs[1].losses == pytest.approx(logs[0].losses, rel=1e-4)
         assert logs[1].grad_norm == pytest.approx(logs[0].grad_norm, rel=1e-4)
         assert logs[1].num_images == len(counts)
-    for (name, a), b in zip(
-        whole.network.named_parameters(), sliced.network.parameters(), strict=True
-    ):
-        torch.testing.assert_close(
-            b, a, rtol=1e-4, atol=2e-5, msg=lambda text, name=name: f"{name}: {text}"
-        )
+    start = list(_real_run(architecture).network.parameters())
+    for (name, a), b, before in zip(
+        whole.network.named_parameters(), sliced.network.parameters(), start, strict=True
+    ):  # the order of additions, and so the rounding of what nearly cancels, differs
+        assert (b - a).norm() <= 0.05 * (a - before).norm() + 1e-7, name
+    changes, errors = (
+        torch.cat([(a - b).flatten() for a, b in zip(run.network.parameters(), base, strict=True)])
+        for run, base in ((whole, start), (sliced, whole.network.parameters()))
+    )
+    assert errors.norm() <= 0.01 * changes.norm()
     # Whole, in two slices: counted, the first one fails; in four: counted, computed; and so on.
     assert sizes[:12] == [4, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1]
     assert set(sizes[12:]) == {1}

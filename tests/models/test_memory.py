@@ -21,7 +21,6 @@ from crispmask.engine.evaluate import to_coco
 from crispmask.models import centres, detections, losses
 from crispmask.models.build import ModelSpec, build_network
 from crispmask.models.detections import Detections
-from crispmask.models.rtmdet_ins import decode as rtmdet_ins_decode
 from crispmask.models.solov2 import decode as solov2_decode
 
 CASES = [("solov2", "nano", 128), ("rtmdet-ins", "tiny", 256)]
@@ -34,8 +33,9 @@ GROWTH_MIB = 8
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """As small as the images are beside those the chunks are made for."""
-    for module in (losses, centres, detections, solov2_decode, rtmdet_ins_decode):
+    for module in (losses, centres, detections, solov2_decode):
         monkeypatch.setattr(module, "CHUNK_PIXELS", 1 << 19)
+    monkeypatch.setattr(detections, "CACHE_PIXELS", 1 << 19)
 
 
 def most_allocated(step: Callable[[], object]) -> float:
