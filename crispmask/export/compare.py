@@ -136,19 +136,20 @@ def compare(
         num_expected += len(expected)
         num_found += len(found)
         i, j, iou = _match(expected, found)
+        score = np.abs(expected.scores[i].astype(np.float64) - found.scores[j])
+        box = np.abs(expected.boxes[i].astype(np.float64) - found.boxes[j]).max(1, initial=0)
+        at_limit = [_at_limit(x, conf, max_det, tolerance) for x in (expected, found)]
+        # Of equal scores at the limit either may have kept others, which only look like a pair.
+        others = (box > tolerance.box) | (iou < tolerance.iou)
+        others &= (score <= tolerance.score) & at_limit[0][i] & at_limit[1][j]
+        i, j, iou, score, box = (x[~others] for x in (i, j, iou, score, box))
         ious.append(iou)
-        scores.append(np.abs(expected.scores[i].astype(np.float64) - found.scores[j]))
-        boxes.append(
-            np.abs(expected.boxes[i].astype(np.float64) - found.boxes[j]).max(1, initial=0)
-        )
-        for instances, matched in ((expected, i), (found, j)):
-            floor = conf
-            if len(instances) == max_det:  # cut off at a score of its own
-                floor = max(floor, float(instances.scores[-1]))
-            alone = np.delete(instances.scores, matched)
+        scores.append(score)
+        boxes.append(box)
+        for limited, matched in zip(at_limit, (i, j), strict=True):
+            alone = np.delete(limited, matched)
             num_unpaired += len(alone)
-            # Relative: of a network that believes in nothing all scores are near the limit.
-            num_excused += int((alone <= floor * (1 + tolerance.score)).sum())
+            num_excused += int(alone.sum())
     return Comparison(
         num_images,
         num_expected,
@@ -160,6 +161,17 @@ def compare(
         np.concatenate([np.zeros(0), *ious]),
         tolerance,
     )
+
+
+def _at_limit(
+    instances: Instances, conf: float, max_det: int, tolerance: Tolerance
+) -> NDArray[np.bool_]:
+    """(N,) whether rounding decides if an instance is among those that are returned."""
+    floor = conf
+    if len(instances) == max_det:  # cut off at a score of its own
+        floor = max(floor, float(instances.scores[-1]))
+    # Relative: of a network that believes in nothing all scores are near the limit.
+    return instances.scores <= floor * (1 + tolerance.score)
 
 
 def _match(

@@ -75,6 +75,15 @@ def test_boxes_that_moved_are_not_equal() -> None:
     assert not found.agrees
 
 
+def test_of_equal_scores_at_the_limit_either_may_keep_others() -> None:
+    a = untrained()
+    b = replace(a, boxes=a.boxes + 3)
+    found = compare([(a, b)], 0.001, 30, FULL)  # cut off by the number
+    assert (found.num_unpaired, found.num_excused, found.num_counted) == (60, 60, 0)
+    found = compare([(a, b)], 0.001, 100, FULL)
+    assert (found.num_excused, found.num_equal, found.agrees) == (0, 0, False)
+
+
 def test_low_scores_do_not_excuse_everything() -> None:
     """All scores of an untrained network are within the tolerance of the lowest one asked for."""
     a = untrained()
