@@ -154,7 +154,7 @@ def test_the_pipeline_applies_it_before_colours_and_in_step() -> None:
 
 
 def test_real_albumentations() -> None:
-    A = pytest.importorskip("albumentations")
+    A = pytest.importorskip("albumentations", reason="albumentations is not installed")
     pipeline = A.Compose([A.HorizontalFlip(p=0.5), A.Affine(rotate=(-40, 40), p=1), A.Blur(p=0.5)])
     sample = disc_sample(20, 30, 12, size=64)
     results = [apply_transform(pipeline, sample, np.random.default_rng(k)) for k in (0, 1, 0)]

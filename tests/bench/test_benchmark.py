@@ -40,8 +40,8 @@ def test_the_error_is_named_not_the_advice_below_it() -> None:
 
 def test_graphs_take_turns(tmp_path: Path, yolo_dataset) -> None:
     """Processes of their own, the same images, one evaluator; one that cannot start is told."""
-    pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx", reason="the extra `export` is not installed")
+    pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
     write_bright(tmp_path / "bright.onnx")
     write_yolo(tmp_path / "yolo.onnx")
     data = yolo_dataset(num_train=1, num_val=2, size=(48, 64), with_background=False)

@@ -7,8 +7,8 @@ import pytest
 
 from crispmask.runtime.prune import prune, read_metadata
 
-onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
+onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
 
 
 def model() -> bytes:

@@ -24,8 +24,8 @@ from crispmask.models.detections import Detections
 from crispmask.models.interface import Network
 from crispmask.types import Instances
 
-pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
+pytest.importorskip("onnx", reason="the extra `export` is not installed")
+pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
 
 ROOT = Path(__file__).parents[2]
 HIDE = """
