@@ -40,7 +40,7 @@ from crispmask.engine.run import Run, restore_run, rng_of_ranks, start_run
 from crispmask.engine.seat import Seat
 from crispmask.engine.slices import memory_in_words
 from crispmask.engine.together import joined
-from crispmask.engine.workdir import choose_work_dir
+from crispmask.engine.workdir import choose_work_dir, held
 from crispmask.errors import ConfigError
 
 
@@ -130,7 +130,8 @@ def _fit(
         # Another process may have found other folders taken.
         settings = fabric.broadcast(settings)
         if fabric.is_global_zero:
-            return _train(settings, dataset, resumed, fabric, console, transform, tell)
+            with held(settings.work_dir):
+                return _train(settings, dataset, resumed, fabric, console, transform, tell)
         quiet = Console(quiet=True)
         return _train(settings, dataset, resumed, fabric, quiet, transform, Audience(()))
 

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from crispmask.config import TrainConfig
-from crispmask.engine.workdir import choose_work_dir
+from crispmask.engine.workdir import LOCK, WorkDir, choose_work_dir, held
 from crispmask.errors import ConfigError
 
 
@@ -58,3 +62,54 @@ def test_a_file_of_that_name_is_an_error() -> None:
     Path("mine").touch()
     with pytest.raises(ConfigError, match="a file has that name"):
         choose_work_dir(TrainConfig(work_dir="mine"))
+
+
+_HOLDER = """
+import sys, time
+from pathlib import Path
+from crispmask.engine.workdir import WorkDir, held
+with held(WorkDir(Path(sys.argv[1]))):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_two_processes_do_not_write_into_one_folder() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, "runs/mine"], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        # Nothing of a run is there yet, but somebody is at it.
+        assert choose_work_dir(TrainConfig(work_dir="runs/mine")).path == Path("runs/mine_2")
+        with (
+            pytest.raises(ConfigError, match=r"runs/mine: another process is training"),
+            held(WorkDir(Path("runs/mine"))),
+        ):
+            raise AssertionError("not to be reached")
+        os.kill(other.pid, signal.SIGKILL)
+    assert Path("runs/mine", LOCK).is_file()  # killed: its file stays, its lock does not
+    assert choose_work_dir(TrainConfig(work_dir="runs/mine")).path == Path("runs/mine")
+    with held(WorkDir(Path("runs/mine"))):
+        Path("runs/mine/results.csv").touch()
+    assert [path.name for path in Path("runs/mine").iterdir()] == ["results.csv"]
+
+
+def test_a_run_that_writes_nothing_leaves_no_folder() -> None:
+    Path("there").mkdir()
+    with pytest.raises(ZeroDivisionError), held(WorkDir(Path("there/new/run"))):
+        raise ZeroDivisionError
+    assert list(Path("there").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_locked_is_left_to_those_who_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(self: object) -> None:
+        raise OSError("no locks here")
+
+    monkeypatch.setattr("filelock.FileLock._acquire", refuse)
+    Path("run").mkdir()
+    Path("run", LOCK).touch()
+    with held(WorkDir(Path("run"))):
+        assert choose_work_dir(TrainConfig(work_dir="run")).path == Path("run")
