@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -56,12 +58,19 @@ def main(argv: Sequence[str] | None = None, prog: str = "crispmask") -> int:
     words = [word for word in words if word != "--traceback"]
     logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
-        return _run(words, prog)
+        code = _run(words, prog)
+        sys.stdout.flush()  # here, where a full disk or a closed pipe is told in words
+        return code
     except CrispmaskError as error:
         return _fail(str(error), show_traceback)
     except OSError as error:
-        if error.filename is None:  # nothing the user named: a fault of ours
-            raise
+        dropped = _drop_what_cannot_be_written()
+        if isinstance(error, BrokenPipeError) and dropped:
+            return 1  # nobody reads on, as behind `| head`
+        if error.filename is None:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise  # nothing the user named: a fault of ours
+            return _fail(f"{error.strerror}: free some space and try again", show_traceback)
         return _fail(f"{error.filename}: {error.strerror}", show_traceback)
     except ModuleNotFoundError as error:
         package = (error.name or "crispmask").split(".")[0].replace("_", "-")
@@ -120,6 +129,19 @@ def find_command(name: str) -> Command:
                 + did_you_mean(name, COMMANDS)
             )
     return command
+
+
+def _drop_what_cannot_be_written() -> bool:
+    """Drops what waits for an output that takes no more: Python would fail over it as it ends."""
+    dropped = False
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with open(os.devnull, "wb") as nothing:
+                os.dup2(nothing.fileno(), stream.fileno())
+            dropped = True
+    return dropped
 
 
 def _fail(message: str, show_traceback: bool) -> int:

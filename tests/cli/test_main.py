@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -172,3 +173,27 @@ def test_answers_at_once(words: list[str]) -> None:
     assert time.perf_counter() - start < 3
     assert done.stdout
     assert done.stderr == ""
+
+
+def test_a_reader_that_has_gone_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "crispmask", "--help"]
+    done = subprocess.run(words, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_is_one_line() -> None:
+    words = [sys.executable, "-m", "crispmask", "models"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(words, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 2
+    assert done.stderr == b"error: No space left on device: free some space and try again\n"
+
+
+def test_a_broken_pipe_of_another_kind_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_with(monkeypatch, BrokenPipeError("of a worker"))
+    with pytest.raises(BrokenPipeError, match="of a worker"):
+        main(["train"])
