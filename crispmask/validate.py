@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -83,12 +83,13 @@ def validate(
             f"{spec.file}: {len(spec.names)} classes, but {weights} was trained on "
             f"{len(loaded.names)}: {', '.join(loaded.names)}"
         )
+    check_names(weights, loaded.names, spec)
     index = build_index(paths, len(spec.names), workers=None if workers else 0)
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)  # now: a wrong folder is told before the work
     truth = coco_ground_truth(index, spec.names)
     start = time.perf_counter()
-    imgsz = imgsz or loaded.imgsz
+    asked, imgsz = imgsz, imgsz or loaded.imgsz  # a graph may have two sides
     found: Iterator[ImagePredictions]
     if isinstance(loaded, Model):
         batches = val_loader(
@@ -107,7 +108,7 @@ def validate(
             )
         )
     else:
-        found = _predict_graph(loaded, index, imgsz, lambda: on_batch(1, len(index)))
+        found = _predict_graph(loaded, index, asked, lambda: on_batch(1, len(index)))
     if out is None:
         return measure_fully(truth, found, spec.names, imgsz)[0]
     evaluation = evaluate_fully(found, spec.names, truth, imgsz, Path(out))
@@ -180,6 +181,27 @@ def validate_predictions(
     return evaluation.metrics
 
 
+def check_names(weights: str | Path, names: Sequence[str], spec: DatasetSpec) -> None:
+    """Compares the class names of a model with as many of a dataset; warns of unknown ones.
+
+    Raises:
+        DatasetError: the same names in another order: each class would be taken for another.
+    """
+    different = [i for i, (a, b) in enumerate(zip(names, spec.names, strict=True)) if a != b]
+    if not different:
+        return
+    i = different[0]
+    what = f"class {i} is {spec.names[i]}, but {names[i]} in {weights}"
+    if sorted(names) == sorted(spec.names):
+        raise DatasetError(
+            f"{spec.file}: {what}; order the names as {', '.join(names)}, and the labels with them"
+        )
+    log.warning(
+        "%s: %s (%d of %d names differ); right only if both mean the same",
+        *(spec.file, what, len(different), len(names)),
+    )
+
+
 def write_results(out: Path, evaluation: Evaluation) -> None:
     """Writes metrics.json and predictions.json into a folder that is there."""
     write_json_atomic(out / "metrics.json", evaluation.metrics.to_json())
@@ -216,7 +238,7 @@ def _read_split(
 
 
 def _predict_graph(
-    model: GraphModel, index: DatasetIndex, imgsz: int, on_image: Callable[[], None]
+    model: GraphModel, index: DatasetIndex, imgsz: int | None, on_image: Callable[[], None]
 ) -> Iterator[ImagePredictions]:
     """Yields id and predictions of each image, as an exported model finds them."""
     if model.info.conf > LOW_CONF:

@@ -14,31 +14,33 @@ NAMES = ("nut", "große Schraube")
 SCORES, LABELS = (0.9, 0.5), (1, 0)
 BOXES = ((3.0, 4.0, 50.0, 60.0), (40.0, 0.0, 96.0, 30.0))
 
+INFO = GraphInfo(
+    crispmask="1",
+    architecture="rtmdet-ins",
+    model="tiny",
+    names=NAMES,
+    imgsz=SIZE,
+    batch=1,
+    dynamic=False,
+    input="uint8",
+    pad_value=(114, 114, 114),
+    conf=0.25,
+    nms_iou=0.6,
+    max_det=100,
+    fixed_rows=False,
+    half=False,
+    mask_threshold=0.0,
+    mask_stride=8,
+    mask_boxes=False,
+)
+"""What the graph says about itself."""
+
 
 def write_bright(path: Path) -> None:
     """Finds what is bright and what is dark in any image; as crispmask exports its models."""
     import onnx
 
     helper, kinds = onnx.helper, onnx.TensorProto
-    info = GraphInfo(
-        crispmask="1",
-        architecture="rtmdet-ins",
-        model="tiny",
-        names=NAMES,
-        imgsz=SIZE,
-        batch=1,
-        dynamic=False,
-        input="uint8",
-        pad_value=(114, 114, 114),
-        conf=0.25,
-        nms_iou=0.6,
-        max_det=100,
-        fixed_rows=False,
-        half=False,
-        mask_threshold=0.0,
-        mask_stride=8,
-        mask_boxes=False,
-    )
     constants = {
         "num_detections": np.array([2]),
         "scores": np.array([SCORES], dtype=np.float32),
@@ -64,7 +66,7 @@ def write_bright(path: Path) -> None:
         value("labels", kinds.INT64, [1, 2]),
         value("soft_masks", kinds.FLOAT, [1, 2, SIZE[0] // 8, SIZE[1] // 8]),
     ]
-    _write(path, nodes, value("images", kinds.UINT8, [1, 3, *SIZE]), outputs, info.to_metadata())
+    _write(path, nodes, value("images", kinds.UINT8, [1, 3, *SIZE]), outputs, INFO.to_metadata())
 
 
 def write_yolo(path: Path) -> None:
