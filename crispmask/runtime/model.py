@@ -19,9 +19,18 @@ from crispmask.geometry.boxes import masks_to_boxes
 from crispmask.geometry.enlarge import runs_of_soft_masks
 from crispmask.geometry.letterbox import fit_size, pad_image, resize_image, round_up
 from crispmask.geometry.mask_runs import array_if_small
-from crispmask.inference.run import AnySource, Find, Frame, frames_of, of_one_shape, run, tiled
+from crispmask.inference.run import (
+    AnySource,
+    Find,
+    Frame,
+    frames_of,
+    in_batches,
+    of_one_shape,
+    run,
+    tiled,
+)
 from crispmask.inference.settings import Settings
-from crispmask.inference.views import View, merge, mirror
+from crispmask.inference.views import View, merge, mirror, suppress
 from crispmask.runtime.info import GraphInfo
 from crispmask.sources import Image
 from crispmask.types import Instances, Size
@@ -85,7 +94,8 @@ class GraphModel(ABC):
             imgsz: longest side of the input, or the (height, width) images are fitted into;
                 only of a dynamic graph can it differ from that of the export.
             max_det: most instances per image, at most those of the export.
-            iou: as in the export, where it was fixed.
+            iou: of rtmdet-ins as in the export, where it was fixed; of solov2 instances of one
+                class whose masks overlap more are one.
             classes: labels or class names that are returned; None returns all.
             flip: look at the mirrored image, too, and merge what both views have.
             tile: side of square tiles that large images are cut into, pixels; None: no tiles.
@@ -123,7 +133,7 @@ class GraphModel(ABC):
     def _run(
         self, images: AnySource | Iterable[AnySource], settings: Settings
     ) -> Iterator[tuple[Frame, Instances]]:
-        return run(self.finder(settings), frames_of(images), self._batch(settings))
+        return run(self.finder(settings), frames_of(images), self.batch(settings))
 
     def finder(self, settings: Settings) -> Find:
         """The function that finds the instances of images, with these settings.
@@ -147,13 +157,16 @@ class GraphModel(ABC):
                 if labels is not None:
                     wanted &= np.isin(view.labels, labels)
                 original = (image.shape[0], image.shape[1])
-                view = view[np.flatnonzero(wanted)[:max_det]]
-                results.append(self._to_instances(view, valid, original))
+                view = view[np.flatnonzero(wanted)]
+                if settings.iou is not None and self.info.mask_boxes:
+                    view = suppress(view, self.info.mask_threshold, settings.iou)
+                results.append(self._to_instances(view[:max_det], valid, original))
             return results
 
-        return tiled(find, settings, max_det, self._batch(settings))
+        return tiled(find, settings, max_det, self.batch(settings))
 
-    def _batch(self, settings: Settings) -> int:
+    def batch(self, settings: Settings) -> int:
+        """How many images are best looked at together: as many as the graph takes."""
         return settings.batch if self.info.dynamic else self.info.batch
 
     def _look(self, inputs: Sequence[NDArray[Any]], settings: Settings) -> list[View]:
@@ -171,14 +184,15 @@ class GraphModel(ABC):
     def _views(self, inputs: Sequence[NDArray[Any]]) -> list[View]:
         views: dict[int, View] = {}
         for group in of_one_shape(inputs):
-            # Where the graph wants more images at a time the others stay empty.
+            # A graph of a fixed batch gets just as many: the last ones may stay empty.
             num = len(group) if self.info.dynamic else self.info.batch
-            x = np.zeros((num, *inputs[group[0]].shape), dtype=inputs[0].dtype)
-            for place, i in enumerate(group):
-                x[place] = inputs[i]
-            outputs = self.run(x, self.info.needed)
-            for place, i in enumerate(group):
-                views[i] = self._view(outputs, place)
+            for some in in_batches(group, num):
+                x = np.zeros((num, *inputs[group[0]].shape), dtype=inputs[0].dtype)
+                for place, i in enumerate(some):
+                    x[place] = inputs[i]
+                outputs = self.run(x, self.info.needed)
+                for place, i in enumerate(some):
+                    views[i] = self._view(outputs, place)
         return [views[i] for i in range(len(inputs))]
 
     def _view(self, outputs: dict[str, NDArray[Any]], place: int) -> View:
@@ -219,7 +233,8 @@ class GraphModel(ABC):
 
     def _check(self, settings: Settings) -> None:
         info = self.info
-        if settings.iou is not None and settings.iou != info.nms_iou:
+        fixed = not info.mask_boxes and settings.iou != info.nms_iou
+        if settings.iou is not None and fixed:
             raise ConfigError(
                 f"--iou {settings.iou:g}: {self.path} has {info.nms_iou:g} inside; "
                 "export it again with --nms-iou"
