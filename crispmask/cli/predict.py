@@ -16,12 +16,14 @@ from rich.progress import Progress, TaskID
 from crispmask.cli.arguments import parse
 from crispmask.cli.device import torch_device
 from crispmask.cli.folders import free_folder
+from crispmask.cli.overwrite import check_out
 from crispmask.cli.progress import report_downloads, show_progress
 from crispmask.cli.writer import ResultWriter, Wanted
 from crispmask.errors import DatasetError, SourceError
 from crispmask.inference.run import Find, in_batches
 from crispmask.inference.settings import Settings
 from crispmask.loading import is_graph, load
+from crispmask.runtime.model import GraphModel
 from crispmask.sources import Image, Picture, Source, Video, find_sources
 from crispmask.types import Instances
 
@@ -122,11 +124,13 @@ def predict(argv: Sequence[str], prog: str) -> int:
     """
     config = parse(PredictConfig, argv, prog)
     sources = find_sources(config.source)
+    out = free_folder(Path("runs/predict")) if config.out == "auto" else Path(config.out)
+    check_out(out, sources, config.wanted())
     model = _load(config)
     find = model.finder(config.settings())
-    out = free_folder(Path("runs/predict")) if config.out == "auto" else Path(config.out)
+    batch = model.batch(config.settings()) if isinstance(model, GraphModel) else config.batch
     with ResultWriter(out, config.wanted(), model.names) as writer, show_progress() as progress:
-        run = _Run(find, writer, progress, len(sources), config.batch)
+        run = _Run(find, writer, progress, len(sources), batch)
         for number, source in enumerate(sources, 1):
             run.take(number, source)
         run.flush()

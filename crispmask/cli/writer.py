@@ -103,8 +103,7 @@ class ResultWriter:
         """
         name = self._free_name(path.stem)
         if self._wanted.overlays:
-            suffix = path.suffix if path.suffix.lower() in KEPT_SUFFIXES else ".jpg"
-            _write(self._out / f"{name}{suffix}", instances.plot(image))
+            _write(self._out / f"{name}{overlay_suffix(path)}", instances.plot(image))
         self._record(name, source, image, instances)
 
     @contextmanager
@@ -173,13 +172,23 @@ class ResultWriter:
 
     def _free_name(self, stem: str) -> str:
         """The stem, numbered where images of several folders share it."""
-        stem = re.sub(r'[\\/:*?"<>|]', "_", stem) or "image"
+        stem = file_stem(stem)
         name, number = stem, 1
         while name.lower() in self._taken:
             number += 1
             name = f"{stem}_{number}"
         self._taken.add(name.lower())
         return name
+
+
+def file_stem(stem: str) -> str:
+    """The stem of a source as that of its results on any system."""
+    return re.sub(r'[\\/:*?"<>|]', "_", stem) or "image"
+
+
+def overlay_suffix(path: PurePath) -> str:
+    """How the picture that is drawn of a picture is named at its end."""
+    return path.suffix if path.suffix.lower() in KEPT_SUFFIXES else ".jpg"
 
 
 def _write(path: Path, pixels: NDArray[np.uint8]) -> None:

@@ -3,12 +3,14 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from small_graphs import INFO
 
 from crispmask.cli import main
 from crispmask.data.labels import parse_label_file
@@ -16,6 +18,7 @@ from crispmask.geometry.raster import rasterise
 from crispmask.geometry.rle import decode_masks
 from crispmask.inference.run import Find
 from crispmask.inference.settings import Settings
+from crispmask.runtime.model import GraphModel
 from crispmask.sources import Image
 from crispmask.types import Instances
 
@@ -224,6 +227,59 @@ def test_a_damaged_video(
     Path("clip.mp4").write_bytes(b"no video")
     assert run("source=clip.mp4", "out=found") == 1
     assert "clip.mp4: no video that OpenCV can read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["source=photos", "out=photos"], "photos/a.jpg would replace photos/a.jpg"),
+        (["source=photos/a.jpg", "out=."], ""),
+        (["source=photos/b.png", "out=."], "photos/b.png would replace b.png"),
+        (["source=b.png", "out=."], "b.png would replace b.png"),
+        (["source=photos/*.jpg", "out=link"], "photos/a.jpg would replace link/a.jpg"),
+        (["source=link", "out=photos"], "link/a.jpg would replace photos/a.jpg"),
+        (["source=clip.mp4", "out=."], "clip.mp4 would replace clip.mp4"),
+        (["source=photos", "out=photos", "--save-overlays=false"], ""),
+        (["source=ds/images", "out=ds", "--save-txt"], "would replace ds/labels/c.txt"),
+        (["source=ds/images", "out=ds"], ""),
+        (["source=x/crops/nut", "out=x", "--save-crops"], "lies among its crops"),
+    ],
+)
+def test_files_of_the_user_are_not_replaced(
+    model: FakeModel,
+    photos: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+) -> None:
+    picture = (photos / "b.png").read_bytes()
+    for name in ("b.png", "clip.mp4", "ds/images/c.png", "ds/labels/c.txt", "x/crops/nut/d.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(picture)
+    Path("link").symlink_to("photos", target_is_directory=True)
+    before = {p: p.read_bytes() for p in Path().rglob("*") if p.is_file()}
+    code = run(*words)
+    err = capsys.readouterr().err
+    assert code == (2 if message else 0)
+    assert message in err
+    assert {p: p.read_bytes() for p in before} == before
+
+
+def test_a_graph_gets_as_many_images_as_it_takes(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FakeGraph(FakeModel, GraphModel):
+        def __init__(self) -> None:
+            FakeModel.__init__(self)
+            self.info = replace(INFO, batch=2)
+
+        def run(self, images: object, outputs: object = None) -> dict[str, NDArray[np.uint8]]:
+            raise NotImplementedError
+
+    graph = FakeGraph()
+    monkeypatch.setattr("crispmask.cli.predict.load", lambda *_, **_settings: graph)
+    assert main(["predict", "weights=best.onnx", f"source={photos}"]) == 0
+    assert graph.batches == [2]
 
 
 def test_weights_that_are_missing(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
