@@ -17,9 +17,9 @@ from crispmask.engine.device import peak_memory_mb
 from crispmask.engine.evaluate import Evaluation, evaluate
 from crispmask.engine.guard import ExplodedError, Guard, go_back
 from crispmask.engine.log import ResultsCsv, training_row, validation_row
-from crispmask.engine.prepare import Data, Loaders
+from crispmask.engine.prepare import Data, Loaders, val_batch
 from crispmask.engine.progress import duration, show_bar
-from crispmask.engine.report import draw_first_batch
+from crispmask.engine.report import draw_first_batch, draw_labels
 from crispmask.engine.resolve import Settings, to_plain
 from crispmask.engine.rng import get_rng_state
 from crispmask.engine.run import Run, training_state
@@ -191,14 +191,13 @@ def _validate(run: Run, job: Job) -> tuple[Evaluation, float]:
     start = time.perf_counter()
     share_buffers(run.ema.network)
     loader = job.loaders.val
-    batches: Iterable[Batch] = loader
     picture = job.settings.work_dir.path / "val_batch0_labels.jpg"
     if run.fabric.is_global_zero and not picture.is_file():
-        batches = draw_first_batch(loader, job.data.names, picture)
+        draw_labels(picture, job.data.val, job.data.names, val_batch(job.settings))
     with show_bar(job.console, "validation", len(loader)) as bar:
         evaluation = evaluate(
             run.ema.network,
-            batches,
+            loader,
             job.data.names,
             job.data.ground_truth,
             run.network.presets["val"],

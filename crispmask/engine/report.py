@@ -14,15 +14,17 @@ from crispmask.data.index import DatasetIndex
 from crispmask.engine.evaluate import Evaluation
 from crispmask.engine.plots import (
     batch_sheet,
+    instances_sheet,
     plot_confusion,
     plot_f1_curve,
     plot_pr_curve,
     plot_results,
-    predictions_sheet,
 )
 from crispmask.engine.plots.sheets import drawn_size, resize_mask
 from crispmask.engine.predictions import Prediction, Predictions
 from crispmask.engine.thumbnails import small_image
+from crispmask.geometry.polygons import polygons_to_boxes
+from crispmask.geometry.raster import rasterise
 from crispmask.geometry.rle import decode_masks
 from crispmask.metrics.confusion import confusion_matrix
 from crispmask.types import Batch, Instances, Size
@@ -94,7 +96,28 @@ def draw_predictions(
     # One image at a time, its masks one at a time: those of large photographs take gigabytes.
     images = (small_image(index, i, drawn_size(index.size(i))) for i in range(count))
     instances = (from_coco(rows, drawn_size(index.size(i)), names) for i, rows in enumerate(found))
-    predictions_sheet(images, instances, path)
+    instances_sheet(images, instances, path)
+
+
+def draw_labels(path: Path, index: DatasetIndex, names: tuple[str, ...], num_images: int) -> None:
+    """Draws what is annotated in the images of `draw_predictions`, at the same size."""
+    numbers = range(min(num_images, len(index), SHEET_IMAGES))
+    images = (small_image(index, i, drawn_size(index.size(i))) for i in numbers)
+    instances = (_annotated(index, i, names) for i in numbers)
+    instances_sheet(images, instances, path, with_scores=False)
+
+
+def _annotated(index: DatasetIndex, i: int, names: tuple[str, ...]) -> Instances:
+    """The annotations of an image as instances of score 1, at the size it is drawn."""
+    size = drawn_size(index.size(i))
+    polygons, labels = index.annotation(i, size)
+    return Instances(
+        scores=np.ones(len(labels), dtype=np.float32),
+        labels=labels,
+        boxes=polygons_to_boxes(polygons),
+        masks=rasterise(polygons, size),
+        names=names,
+    )
 
 
 def from_coco(rows: list[Prediction], size: Size, names: tuple[str, ...]) -> Instances:

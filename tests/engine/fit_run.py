@@ -15,11 +15,11 @@ from crispmask.config import AugmentConfig, TrainConfig
 def toy_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> TrainConfig:
     """Six images in three batches an epoch; nothing is drawn."""
     monkeypatch.setattr("crispmask.engine.prepare.build_network", lambda spec: ToyNetwork())
-    monkeypatch.setattr("crispmask.engine.prepare.plot_labels", lambda *_: None)
-    for name in ("plot_results", "plot_pr_curve", "plot_confusion", "predictions_sheet"):
-        monkeypatch.setattr(f"crispmask.engine.report.{name}", lambda *_: None)
-    monkeypatch.setattr("crispmask.engine.report.batch_sheet", lambda *_: None)
-    monkeypatch.setattr("crispmask.engine.fit.write_run_page", lambda *_: None)
+    monkeypatch.setattr("crispmask.engine.prepare.plot_labels", lambda *_, **__: None)
+    for name in ("plot_results", "plot_pr_curve", "plot_confusion", "instances_sheet"):
+        monkeypatch.setattr(f"crispmask.engine.report.{name}", lambda *_, **__: None)
+    monkeypatch.setattr("crispmask.engine.report.batch_sheet", lambda *_, **__: None)
+    monkeypatch.setattr("crispmask.engine.fit.write_run_page", lambda *_, **__: None)
     settings = {
         "data": str(write_toy_dataset(tmp_path / "data")),
         "epochs": 3,

@@ -131,16 +131,16 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
         return network
 
     monkeypatch.setattr("crispmask.engine.prepare.build_network", without_dropout)
-    monkeypatch.setattr("crispmask.engine.prepare.plot_labels", lambda *_: None)
+    monkeypatch.setattr("crispmask.engine.prepare.plot_labels", lambda *_, **__: None)
     for name in (
         "plot_results",
         "plot_pr_curve",
         "plot_f1_curve",
         "plot_confusion",
-        "predictions_sheet",
+        "instances_sheet",
     ):
-        monkeypatch.setattr(f"crispmask.engine.report.{name}", lambda *_: None)
-    monkeypatch.setattr("crispmask.engine.fit.write_run_page", lambda *_: None)
+        monkeypatch.setattr(f"crispmask.engine.report.{name}", lambda *_, **__: None)
+    monkeypatch.setattr("crispmask.engine.fit.write_run_page", lambda *_, **__: None)
     return TrainConfig(
         data=str(write_toy_dataset(tmp_path / "data", num_train=5)),
         epochs=3,

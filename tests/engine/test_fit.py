@@ -42,16 +42,16 @@ def config_with_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tra
 @pytest.fixture
 def config(config_with_pictures: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
     """The same without drawing, which takes longer than training."""
-    monkeypatch.setattr("crispmask.engine.prepare.plot_labels", lambda *_: None)
+    monkeypatch.setattr("crispmask.engine.prepare.plot_labels", lambda *_, **__: None)
     for name in (
         "plot_results",
         "plot_pr_curve",
         "plot_f1_curve",
         "plot_confusion",
-        "predictions_sheet",
+        "instances_sheet",
     ):
-        monkeypatch.setattr(f"crispmask.engine.report.{name}", lambda *_: None)
-    monkeypatch.setattr("crispmask.engine.fit.write_run_page", lambda *_: None)
+        monkeypatch.setattr(f"crispmask.engine.report.{name}", lambda *_, **__: None)
+    monkeypatch.setattr("crispmask.engine.fit.write_run_page", lambda *_, **__: None)
     return config_with_pictures
 
 

@@ -43,9 +43,9 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def config(folder: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
     monkeypatch.setattr("crispmask.engine.prepare.build_network", lambda spec: ToyNetwork())
-    monkeypatch.setattr("crispmask.engine.prepare.plot_labels", lambda *_: None)
-    for name in ("plot_results", "plot_pr_curve", "plot_confusion", "predictions_sheet"):
-        monkeypatch.setattr(f"crispmask.engine.report.{name}", lambda *_: None)
+    monkeypatch.setattr("crispmask.engine.prepare.plot_labels", lambda *_, **__: None)
+    for name in ("plot_results", "plot_pr_curve", "plot_confusion", "instances_sheet"):
+        monkeypatch.setattr(f"crispmask.engine.report.{name}", lambda *_, **__: None)
     return TrainConfig(
         data=str(write_toy_dataset(folder / "data")),
         epochs=3,

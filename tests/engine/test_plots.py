@@ -13,12 +13,12 @@ import torch
 from crispmask.draw import class_colour
 from crispmask.engine.plots import (
     batch_sheet,
+    instances_sheet,
     plot_confusion,
     plot_f1_curve,
     plot_labels,
     plot_pr_curve,
     plot_results,
-    predictions_sheet,
 )
 from crispmask.engine.plots.labels import normalised_boxes
 from crispmask.engine.plots.results import read_results
@@ -224,7 +224,7 @@ def test_batch_sheet(tmp_path: Path, counts: tuple[int, ...]) -> None:
     assert sheet.shape == (rows * 248 + 8, columns * 328 + 8, 3)
 
 
-def test_predictions_sheet(tmp_path: Path) -> None:
+def test_instances_sheet(tmp_path: Path) -> None:
     masks = np.zeros((2, 900, 1200), dtype=bool)
     masks[0, 100:300, 100:400] = True
     found = Instances(
@@ -235,12 +235,12 @@ def test_predictions_sheet(tmp_path: Path) -> None:
         names=NAMES,
     )
     images = [np.full((900, 1200, 3), 90, dtype=np.uint8)] * 2
-    predictions_sheet(images, [found, found[[]]], tmp_path / "pred.jpg")
+    instances_sheet(images, [found, found[[]]], tmp_path / "pred.jpg")
     assert assert_picture(tmp_path / "pred.jpg").shape == (480 + 16, 2 * 640 + 24, 3)
 
 
 def test_sheet_of_no_images(tmp_path: Path) -> None:
-    predictions_sheet([], [], tmp_path / "pred.jpg")
+    instances_sheet([], [], tmp_path / "pred.jpg")
     assert cv2.imread(str(tmp_path / "pred.jpg")) is not None
 
 

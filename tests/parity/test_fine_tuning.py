@@ -90,7 +90,7 @@ def test_a_layout_that_is_no_size_trains_goes_on_and_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    pictures = ["batch_sheet", "plot_results", "predictions_sheet", "plot_pr_curve"]
+    pictures = ["batch_sheet", "plot_results", "instances_sheet", "plot_pr_curve"]
     pictures = [f"engine.report.{name}" for name in [*pictures, "plot_f1_curve", "plot_confusion"]]
     pages = ["engine.prepare.plot_labels", "engine.fit.write_run_page", "validate.write_val_page"]
     for name in [*pictures, *pages]:

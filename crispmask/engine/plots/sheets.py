@@ -55,18 +55,29 @@ def batch_sheet(
     _write_sheet(pictures, out_jpg)
 
 
-def predictions_sheet(
-    images: Iterable[NDArray[np.uint8]], instances: Iterable[Instances], out_jpg: str | Path
+def instances_sheet(
+    images: Iterable[NDArray[np.uint8]],
+    instances: Iterable[Instances],
+    out_jpg: str | Path,
+    with_scores: bool = True,
 ) -> None:
-    """Draws the instances found in each image.
+    """Draws the instances of each image.
 
     Args:
         images: each (H, W, 3) RGB, of any sizes.
         instances: of each image, in its pixels.
         out_jpg: the picture.
+        with_scores: write them beside the names.
     """
     pictures = [
-        _draw(image, found.masks, found.labels, found.names, found.boxes, found.scores)
+        _draw(
+            image,
+            found.masks,
+            found.labels,
+            found.names,
+            found.boxes,
+            found.scores if with_scores else None,
+        )
         for image, found in zip(images, instances, strict=True)
     ]
     _write_sheet(pictures, out_jpg)
