@@ -64,12 +64,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "crispmask") -> int:
     except CrispmaskError as error:
         return _fail(str(error), show_traceback)
     except OSError as error:
-        dropped = _drop_what_cannot_be_written()
-        if isinstance(error, BrokenPipeError) and dropped:
+        if isinstance(error, BrokenPipeError) and not _takes_output("\n"):
             return 1  # nobody reads on, as behind `| head`
         if error.filename is None:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise  # nothing the user named: a fault of ours
+            _takes_output("")
             return _fail(f"{error.strerror}: free some space and try again", show_traceback)
         return _fail(f"{error.filename}: {error.strerror}", show_traceback)
     except ModuleNotFoundError as error:
@@ -131,17 +131,19 @@ def find_command(name: str) -> Command:
     return command
 
 
-def _drop_what_cannot_be_written() -> bool:
-    """Drops what waits for an output that takes no more: Python would fail over it as it ends."""
-    dropped = False
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            with open(os.devnull, "wb") as nothing:
-                os.dup2(nothing.fileno(), stream.fileno())
-            dropped = True
-    return dropped
+def _takes_output(text: str) -> bool:
+    """Whether standard output takes a text and what waits for it; if not, it is dropped.
+
+    Else Python would fail over it once more as it ends. Without a buffer nothing waits.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
+        return False
+    return True
 
 
 def _fail(message: str, show_traceback: bool) -> int:
