@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from crispmask.errors import ConfigError
 from crispmask.suggest import did_you_mean
@@ -39,13 +42,15 @@ class Settings:
     batch: int = 1
 
     def __post_init__(self) -> None:
+        # Numbers of NumPy are as good as those of Python, but `isinstance` does not say so.
+        object.__setattr__(self, "imgsz", _plain_imgsz(self.imgsz))
         for wrong, message in (
             (
                 self.conf is not None and not 0 <= self.conf <= 1,
                 f"--conf is a score from 0 to 1, not {self.conf}",
             ),
             (
-                isinstance(self.imgsz, int) and self.imgsz < 32,
+                self.imgsz is not None and min(np.atleast_1d(self.imgsz)) < 32,
                 f"--imgsz must be at least 32, not {self.imgsz}",
             ),
             (
@@ -88,10 +93,19 @@ class Settings:
         return tuple(_label(entry, names) for entry in self.classes)
 
 
+def _plain_imgsz(imgsz: Any) -> int | Size | None:
+    if imgsz is None:
+        return None
+    sides = np.atleast_1d(imgsz)
+    if sides.dtype.kind not in "iu" or sides.shape not in ((1,), (2,)):
+        raise ConfigError(f"--imgsz is a whole number or (height, width), not {imgsz!r}")
+    return (int(sides[0]), int(sides[1])) if len(sides) == 2 else int(sides[0])
+
+
 def _label(entry: int | str, names: Sequence[str]) -> int:
     if isinstance(entry, str) and entry in names:  # a name may be a number
         return list(names).index(entry)
-    if isinstance(entry, int) or entry.isdecimal():
+    if not isinstance(entry, str) or entry.isdecimal():
         if 0 <= int(entry) < len(names):
             return int(entry)
         raise ConfigError(f"--classes {entry}: the model has {len(names)} classes, from 0")

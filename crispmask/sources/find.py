@@ -53,7 +53,7 @@ def find_sources(source: str | Path | Image) -> list[Source]:
     if path.is_dir():
         return _some((_file(p) for p in sorted(path.iterdir()) if _is_known(p)), str(source))
     if path.is_file() and path.suffix.lower() == ".txt":
-        return _some(_from_list(path.read_text(encoding="utf-8-sig"), path.parent), str(source))
+        return _some(_from_list(_text_of(path), path.parent), str(source))
     if path.is_file():
         if not _is_known(path):
             raise SourceError(f"{path}: not an image, video, folder or .txt list")
@@ -95,6 +95,15 @@ def _some(found: Iterable[Source], source: str) -> list[Source]:
     if not sources:
         raise SourceError(f"{source}: no images or videos there")
     return sources
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:  # PowerShell writes UTF-16
+        raise SourceError(
+            f"{file}: not a list in UTF-8 ({error}); save it again as UTF-8"
+        ) from error
 
 
 def _from_list(text: str, folder: Path) -> Iterator[Source]:

@@ -47,9 +47,10 @@ class Picture:
         """
         content = self.content
         if isinstance(content, np.ndarray):
-            if content.dtype != np.uint8 or content.ndim != 3 or content.shape[2] != 3:
+            shape = content.shape
+            if content.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
                 raise SourceError(
-                    f"an image is a uint8 RGB array (H, W, 3), not {content.dtype} {content.shape}"
+                    f"an image is a uint8 RGB array (H, W, 3), not {content.dtype} {shape}"
                 )
             return content
         from crispmask.data.images import decode_image, read_image  # Pillow; arrays need none

@@ -147,3 +147,16 @@ def test_a_damaged_video(tmp_path: Path) -> None:
     path.write_bytes(b"no video")
     with pytest.raises(SourceError, match=r"a\.mp4: no video that OpenCV can read"):
         Video(str(path), str(path)).open()
+
+
+def test_a_list_that_is_no_utf8(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("a.jpg\n", encoding="utf-16")
+    with pytest.raises(SourceError, match="save it again as UTF-8") as error:
+        find_sources(tmp_path / "list.txt")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(0, 10, 3), (10, 0, 3), (10, 10, 4), (10, 10)])
+def test_arrays_that_are_no_image(shape: tuple[int, ...]) -> None:
+    with pytest.raises(SourceError, match="an image is a uint8 RGB array"):
+        Picture("array", np.zeros(shape, dtype=np.uint8)).read()
