@@ -29,11 +29,13 @@ def benchmark(argv: Sequence[str], prog: str) -> int:
     from crispmask.bench.run import to_json
     from crispmask.data.coco import write_json_atomic
 
+    if config.json:  # now: a wrong folder is told before the measuring
+        Path(config.json).parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         rows = run(config, _images(config, Path(folder)), lambda text: print(text, file=sys.stderr))
+    _print(rows, bool(config.data))
     if config.json:
         write_json_atomic(config.json, to_json(rows))
-    _print(rows, bool(config.data))
     return 0
 
 

@@ -80,8 +80,10 @@ def _region(instances: Instances, i: int) -> dict[str, Any] | None:
             "brushlabels": [name],
         }
         return {**region, "type": "brushlabels", "from_name": "brush", "value": value}
-    ring = cv2.approxPolyDP(parts[0][:, None], TOLERANCE, True)[:, 0] + extent[:2]
-    points = (ring * 100 / np.array([width, height])).round(4).tolist()  # per cent
+    ring = cv2.approxPolyDP(parts[0][:, None], TOLERANCE, True)[:, 0]
+    if len(ring) < 3:  # of a mask as thin as the tolerance
+        ring = parts[0]
+    points = ((ring + extent[:2]) * 100 / np.array([width, height])).round(4).tolist()  # per cent
     value = {"points": points, "closed": True, "polygonlabels": [name]}
     return {**region, "type": "polygonlabels", "from_name": "polygon", "value": value}
 

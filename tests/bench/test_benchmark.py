@@ -91,3 +91,18 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], yolo_da
         assert 0 <= row["mask_map"] <= 1
     assert abs(rows[0]["mask_map"] - rows[1]["mask_map"]) < 0.02
     assert "median ms" in capsys.readouterr().out
+
+
+def test_the_table_comes_before_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("crispmask.bench.run.benchmark", lambda *_: [Row("onnx", median_ms=1.5)])
+    words = ["benchmark", "--weights", "a.pt", "--imgsz", "32", "--images", "1", "--json"]
+    assert main([*words, "results/a.json"]) == 0
+    assert json.loads(Path("results/a.json").read_text())[0]["median_ms"] == 1.5
+    assert "onnx" in capsys.readouterr().out
+
+    monkeypatch.setattr("crispmask.bench.run.benchmark", lambda *_: pytest.fail("measured"))
+    assert main([*words, "results/a.json/b.json"]) == 2
+    assert "results/a.json" in capsys.readouterr().err

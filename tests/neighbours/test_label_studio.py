@@ -89,3 +89,15 @@ def test_label_config_is_xml() -> None:
     for kind in ("PolygonLabels", "BrushLabels"):
         labels = root.findall(f"{kind}/Label")
         assert [label.get("value") for label in labels] == ["nut & bolt", 'a "b"']
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 2)])
+def test_thin_masks_stay_polygons(shape: tuple[int, int]) -> None:
+    masks = np.zeros((1, 80, 100), dtype=np.bool_)
+    masks[0, 20 : 20 + shape[0], 30 : 30 + shape[1]] = True
+    found = Instances(np.ones(1, np.float32), np.zeros(1, np.int64), np.zeros((1, 4)), masks)
+    (region,) = found.to_label_studio("a.jpg")["predictions"][0]["result"]
+    points = np.array(region["value"]["points"]) * (1, 0.8)
+    assert len(points) >= 3
+    polygon = (points.astype(np.float32),)
+    np.testing.assert_array_equal(rasterise((polygon,), (80, 100)), masks)
