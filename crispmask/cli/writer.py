@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crispmask.data.coco import write_json_atomic
 from crispmask.data.rings import format_label_line
-from crispmask.errors import SourceError
+from crispmask.engine.predictions import Predictions
+from crispmask.errors import OutputError, SourceError
 from crispmask.geometry.mask_runs import mask_area, mask_crop, mask_extent
 from crispmask.neighbours.label_studio import label_config
 from crispmask.types import Instances
@@ -69,10 +69,11 @@ class ResultWriter:
         self._out = out
         self._wanted = wanted
         self._names = names
-        self._rows: list[dict[str, Any]] = []
-        self._tasks: list[dict[str, Any]] = []
+        self._rows = Predictions(out)  # on the disk: a stream may run for days
+        self._tasks = Predictions(out)
         self._num_images = 0
-        self._taken: set[str] = set()
+        self._taken: set[str] = set()  # in small letters: some disks know no others
+        self._num_frames: dict[str, int] = {}  # of each video, whose frames are not in `_taken`
         self._table: IO[str] | None = None
         if wanted.csv:
             self._table = (out / "predictions.csv").open("w", encoding="utf-8", newline="")
@@ -86,9 +87,9 @@ class ResultWriter:
         if self._table:
             self._table.close()
         if self._wanted.json:
-            write_json_atomic(self._out / "predictions.json", self._rows)
+            self._rows.save(self._out / "predictions.json")
         if self._wanted.label_studio:
-            write_json_atomic(self._out / "label_studio.json", self._tasks)
+            self._tasks.save(self._out / "label_studio.json")
             text = label_config(self._names)
             (self._out / "label_config.xml").write_text(text, encoding="utf-8")
 
@@ -117,6 +118,10 @@ class ResultWriter:
         def add_frame(frame: Image, instances: Instances) -> None:
             nonlocal writer, num_frames
             num_frames += 1
+            frame_name = f"{name}_{num_frames}"
+            if frame_name.lower() in self._taken:  # a picture before the video was called so
+                frame_name = self._free_name(frame_name)
+            self._num_frames[name.lower()] = num_frames
             if self._wanted.overlays:
                 if writer is None:  # the size is known from the first frame on
                     size, codec = (frame.shape[1], frame.shape[0]), cv2.VideoWriter.fourcc(*"mp4v")
@@ -124,7 +129,7 @@ class ResultWriter:
                     if not writer.isOpened():
                         raise SourceError(f"{target}: OpenCV cannot write videos here")
                 writer.write(cv2.cvtColor(instances.plot(frame), cv2.COLOR_RGB2BGR))
-            self._record(f"{name}_{num_frames}", f"{source}#{num_frames}", frame, instances)
+            self._record(frame_name, f"{source}#{num_frames}", frame, instances)
 
         try:
             yield add_frame
@@ -137,9 +142,10 @@ class ResultWriter:
         wanted = self._wanted
         if wanted.json:
             rows = instances.to_coco(self._num_images)
-            self._rows += [{**row, "file_name": source} for row in rows]
+            rows = [{**row, "file_name": source} for row in rows]
+            self._rows.add(self._num_images, rows)
         if wanted.label_studio:
-            self._tasks.append(instances.to_label_studio(source))
+            self._tasks.add(self._num_images, [instances.to_label_studio(source)])
         if wanted.txt:
             self._write_labels(name, instances)
         if self._table:
@@ -174,11 +180,17 @@ class ResultWriter:
         """The stem, numbered where images of several folders share it."""
         stem = file_stem(stem)
         name, number = stem, 1
-        while name.lower() in self._taken:
+        while self._is_taken(name.lower()):
             number += 1
             name = f"{stem}_{number}"
         self._taken.add(name.lower())
         return name
+
+    def _is_taken(self, name: str) -> bool:
+        """Whether a picture, a video or a frame is called so."""
+        video, _, number = name.rpartition("_")
+        is_frame = number.isdecimal() and 0 < int(number) <= self._num_frames.get(video, 0)
+        return name in self._taken or is_frame
 
 
 def file_stem(stem: str) -> str:
@@ -195,8 +207,22 @@ def _write(path: Path, pixels: NDArray[np.uint8]) -> None:
     """Writes RGB or RGBA pixels."""
     code = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
     # By hand: imwrite fails on names outside the system's code page on Windows.
-    _, content = cv2.imencode(path.suffix, cv2.cvtColor(pixels, code))
-    path.write_bytes(content.tobytes())
+    converted = cv2.cvtColor(pixels, code)
+    for suffix in (path.suffix, ".png"):  # JPEG ends at 65500 pixels, WebP at 16383
+        if (content := _encoded(suffix, converted)) is not None:
+            path.with_suffix(suffix).write_bytes(content)
+            return
+    height, width = pixels.shape[:2]
+    raise OutputError(f"{path}: no format for a picture of {width} x {height} pixels")
+
+
+def _encoded(suffix: str, pixels: NDArray[Any]) -> bytes | None:
+    """The file of BGR or BGRA pixels; None where its format does not know such a size."""
+    try:
+        done, content = cv2.imencode(suffix, pixels)
+    except cv2.error:
+        return None
+    return content.tobytes() if done else None
 
 
 def _csv_rows(source: str, instances: Instances) -> Iterator[list[Any]]:

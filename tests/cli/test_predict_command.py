@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from small_graphs import INFO
 
 from crispmask.cli import main
+from crispmask.cli.writer import ResultWriter, Wanted
 from crispmask.data.labels import parse_label_file
 from crispmask.geometry.raster import rasterise
 from crispmask.geometry.rle import decode_masks
@@ -219,6 +221,50 @@ def test_a_video(model: FakeModel, photos: Path, capsys: pytest.CaptureFixture[s
     assert labels == ["clip_1.txt", "clip_2.txt", "clip_3.txt"]
     rows = json.loads(Path("found/predictions.json").read_text())
     assert {row["file_name"] for row in rows} == {"clip.avi#1", "clip.avi#2", "clip.avi#3"}
+
+
+@pytest.mark.parametrize("first", ["clip.avi", "clip_2.png"])
+def test_frames_and_pictures_have_files_of_their_own(tmp_path: Path, first: str) -> None:
+    image = np.zeros((32, 48, 3), dtype=np.uint8)
+    found = FakeModel().found(image)
+    with ResultWriter(tmp_path, Wanted(overlays=False, txt=True)) as writer:
+        sources = ["clip.avi", "clip_2.png", "deep/clip.png"]
+        for name in sorted(sources, key=lambda name: name != first):
+            if name == "clip.avi":
+                with writer.video(name, Path(name), 25) as add_frame:
+                    for _ in range(3):
+                        add_frame(image, found)
+            else:
+                writer.add_image(name, Path(name), image, found)
+    assert len(list((tmp_path / "labels").iterdir())) == 5
+
+
+def test_results_wait_on_the_disk(tmp_path: Path) -> None:
+    image = np.zeros((32, 48, 3), dtype=np.uint8)
+    found = FakeModel().found(image)
+    with ResultWriter(tmp_path, Wanted(overlays=False, json=True, label_studio=True)) as writer:
+        tracemalloc.start()
+        for i in range(200):
+            writer.add_image(f"{i}.png", Path("a.png"), image, found)
+        grown = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+    rows = json.loads((tmp_path / "predictions.json").read_text())
+    tasks = json.loads((tmp_path / "label_studio.json").read_text())
+    assert [row["image_id"] for row in rows] == [i + 1 for i in range(200) for _ in range(2)]
+    assert len(tasks) == 200
+    assert grown < 0.5 * len(json.dumps([rows, tasks]))
+
+
+def test_a_picture_too_wide_for_its_format(tmp_path: Path) -> None:
+    image = np.zeros((2, 65501, 3), dtype=np.uint8)
+    nothing = FakeModel().found(image)[:0]
+    with ResultWriter(tmp_path, Wanted()) as writer:
+        for name in ("a.b.tif", "c.webp"):
+            writer.add_image(name, Path(name), image, nothing)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.b.png", "c.png"]
+    read = cv2.imread(str(tmp_path / "a.b.png"))
+    assert read is not None
+    assert read.shape == image.shape
 
 
 def test_a_damaged_video(
