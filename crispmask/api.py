@@ -49,7 +49,8 @@ def train_config(**settings: Any) -> TrainConfig:
         if name not in names:
             raise ConfigError(f"no setting {name!r}{did_you_mean(name, names)}")
     if not settings.get("resume"):  # a run that goes on has its settings
-        found = model_of(str(settings.get("weights", TrainConfig.weights)), settings)
+        weights = str(settings.get("weights", TrainConfig.weights))
+        found = model_of(weights, settings, bool(settings.get("offline")))
         settings = with_recipe({**found, **settings})
     augment = {name: settings[name] for name in settings if name in augment_names}
     rest = {name: settings[name] for name in settings if name not in augment_names}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crispmask.errors import ConfigError
+from crispmask.models.locate import local_path
 from crispmask.runtime import OnnxModel, OpenVinoModel
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def load(
         WeightsError: not readable, of another model, or a tensor of it has no place here.
     """
     if is_graph(path):
-        return GRAPH_SUFFIXES[Path(path).suffix.lower()](path, device)
+        return GRAPH_SUFFIXES[Path(path).suffix.lower()](local_path(path), device)
     try:
         from crispmask.predict import load as load_checkpoint
     except ModuleNotFoundError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 
 from crispmask.config import DecodeConfig
-from crispmask.errors import WeightsError
+from crispmask.errors import ConfigError, WeightsError
 from crispmask.finder import make_finder
 from crispmask.inference.run import AnySource, Find, Frame, frames_of, run
 from crispmask.inference.settings import Settings
@@ -18,11 +19,14 @@ from crispmask.models.build import ModelSpec, build_network
 from crispmask.models.checkpoint import Checkpoint, read_checkpoint
 from crispmask.models.coco import fetch_coco, find_coco, is_partial
 from crispmask.models.download import Store
-from crispmask.models.files import local_path, write_file
+from crispmask.models.files import write_file
 from crispmask.models.fill import fill
 from crispmask.models.interface import Network
+from crispmask.models.locate import local_path
 from crispmask.models.weights import apply_weights
 from crispmask.types import Instances, Size
+
+log = logging.getLogger(__name__)
 
 DEFAULT_IMGSZ = 640
 """Longest side of the input of a model that does not say what it was trained with."""
@@ -170,13 +174,17 @@ def build(
         store: where downloads are kept; None takes the user's cache folder.
 
     Raises:
-        ConfigError: no such model, or a backbone that does not fit it.
+        ConfigError: no such model, a backbone that does not fit it, or names of other classes.
         WeightsError: the weights cannot be had.
     """
+    if names is not None and len(names) != num_classes:
+        raise ConfigError(f"{len(names)} names of {num_classes} classes; give one name per class")
     spec = ModelSpec(architecture, model, num_classes, imgsz, backbone=backbone)
     network = build_network(spec)
     spec = replace(spec, backbone=network.backbone.name)  # with the tag of its weights
     start = apply_weights(network, weights, spec, store)
+    if weights not in (None, "none", "imagenet") and not start.complete:
+        log.warning("%s; train the model before it is used", start.line)
     names = tuple(names or start.class_names or (f"class_{i}" for i in range(num_classes)))
     return Model(network.eval(), spec, names, imgsz or DEFAULT_IMGSZ)
 
@@ -202,10 +210,11 @@ def load(
         WeightsError: not to be had, not readable, of another model, or with a tensor that
             has no place here.
     """
+    store = store or Store()
     if path == "coco":
-        checkpoint = _published(architecture, model, store or Store())
+        checkpoint = _published(architecture, model, store)
     else:
-        checkpoint = read_checkpoint(local_path(path))
+        checkpoint = read_checkpoint(local_path(path, store.offline))
     spec = checkpoint.find_spec(architecture, model)
     network = build_network(spec)
     fill(network, checkpoint)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from crispmask.models.hub import CARD, CONFIG, WEIGHTS, check_repository, upload
+from crispmask.models.hub import CARD, CONFIG, SCHEME, WEIGHTS, check_repository, upload
+from crispmask.models.locate import local_path
 from crispmask.predict import Model, load
 from crispmask.version import __version__
+
+log = logging.getLogger(__name__)
 
 
 def push(
@@ -22,7 +26,7 @@ def push(
     """Pushes a checkpoint, its description and a model card.
 
     Args:
-        weights: a checkpoint; metrics.json of its run folder goes into the card.
+        weights: a checkpoint; of the best one of a run, its metrics.json goes into the card.
         to: user/name.
         private: of a repository that is made; one that exists stays as it is.
         licence: as the Hub names it, such as apache-2.0; empty: none is stated.
@@ -36,7 +40,7 @@ def push(
     """
     name = check_repository(to)
     model = load(weights)
-    metrics = _metrics_beside(Path(weights))
+    metrics = metrics_beside(weights)
     with tempfile.TemporaryDirectory() as folder:
         write_repository(model, name, Path(folder), licence, metrics)
         return upload(Path(folder), name, private, message)
@@ -101,10 +105,17 @@ def model_card(model: Model, name: str, licence: str, metrics: dict[str, Any]) -
     return "\n".join(lines)
 
 
-def _metrics_beside(weights: Path) -> dict[str, Any]:
-    """metrics.json of the run folder RUN of RUN/weights/best.pt, if there is one."""
-    file = weights.parent.parent / "metrics.json"
-    if weights.parent.name != "weights" or not file.is_file():
+def metrics_beside(weights: str | Path) -> dict[str, Any]:
+    """metrics.json of RUN, which are those of RUN/weights/best.pt, if there is one."""
+    if str(weights).startswith(SCHEME):
         return {}
-    content = json.loads(file.read_text(encoding="utf-8"))
+    path = local_path(weights)
+    file = path.parent.parent / "metrics.json"
+    if path.parent.name != "weights" or path.stem != "best" or not file.is_file():
+        return {}
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        log.warning("%s: damaged (%s), the model card is written without metrics", file, error)
+        return {}
     return content if isinstance(content, dict) else {}

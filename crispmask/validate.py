@@ -27,7 +27,8 @@ from crispmask.loading import is_graph, load
 from crispmask.metrics.coco import CocoMetrics, measure_fully
 from crispmask.metrics.comparison import by_image
 from crispmask.models.download import Store
-from crispmask.models.files import local_path, read_file
+from crispmask.models.files import read_file
+from crispmask.models.locate import local_path
 from crispmask.predict import DEFAULT_IMGSZ, Model
 from crispmask.runtime.model import GraphModel
 
@@ -76,7 +77,8 @@ def validate(
         WeightsError: a checkpoint that cannot be used.
         DatasetError: a dataset that cannot be read, or of other classes.
     """
-    spec, paths = _read_split(data, split, val_fraction, weights)
+    store = store or Store()
+    spec, paths = _read_split(data, split, val_fraction, weights, store.offline)
     loaded = load(weights, architecture, model, device, store)
     if len(loaded.names) != len(spec.names):
         raise DatasetError(
@@ -214,21 +216,25 @@ def _title(weights: Path) -> str:
     return f"{folder.parent.name}, {weights.name}" if folder.name == "weights" else weights.name
 
 
-def trained_val_fraction(weights: str | Path) -> float:
+def trained_val_fraction(weights: str | Path, offline: bool = False) -> float:
     """The fraction set aside when a checkpoint of ours was trained; 0 if the file does not say."""
     if is_graph(weights) or weights == "coco":
         return 0.0
-    config = read_file(local_path(weights)).get("config")
+    config = read_file(local_path(weights, offline)).get("config")
     fraction = config.get("val_fraction", 0.0) if isinstance(config, dict) else 0.0
     return float(fraction) if isinstance(fraction, float | int) else 0.0
 
 
 def _read_split(
-    data: str | Path, split: Split, val_fraction: float, weights: str | Path | None = None
+    data: str | Path,
+    split: Split,
+    val_fraction: float,
+    weights: str | Path | None = None,
+    offline: bool = False,
 ) -> tuple[DatasetSpec, ImagePaths]:
     spec = read_spec(data)
     if weights is not None and split != "test" and not spec.val:
-        val_fraction = val_fraction or trained_val_fraction(weights)
+        val_fraction = val_fraction or trained_val_fraction(weights, offline)
     if split == "val" or val_fraction > 0:
         spec = with_val(spec, val_fraction)
     paths = {"train": spec.train, "val": spec.val, "test": spec.test}[split]

@@ -17,8 +17,15 @@ import pytest
 import torch
 
 import crispmask
+from crispmask.api import train_config
 from crispmask.cli import main
+from crispmask.cli.train import weight_words
 from crispmask.errors import WeightsError
+from crispmask.models.build import ModelSpec
+from crispmask.models.download import Store
+from crispmask.models.weights import apply_weights, model_of
+from crispmask.push import metrics_beside
+from crispmask.validate import trained_val_fraction
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -191,3 +198,36 @@ def test_what_is_not_there(hub: Hub, checkpoint: Path, capsys: pytest.CaptureFix
     assert "the Hub does not let you write there" in capsys.readouterr().err
     assert main(["push", "--weights", str(checkpoint), "--to", "nuts"]) == 2
     assert "is written user/name" in capsys.readouterr().err
+
+
+def test_offline_asks_no_server(hub: Hub, checkpoint: Path) -> None:
+    hub.files["me/nuts"] = {"model.safetensors": b""}
+    store, address = Store(offline=True), "hf://me/nuts"
+    network = crispmask.load(checkpoint).network
+    spec = ModelSpec("rtmdet-ins", "tiny", 2)
+    for ask in (
+        lambda: crispmask.load(address, store=store),
+        lambda: apply_weights(network, address, spec, store),
+        lambda: model_of(address, {}, offline=True),
+        lambda: train_config(weights=address, offline=True),
+        lambda: trained_val_fraction(address, offline=True),
+        lambda: weight_words(["--weights", address], offline=True),
+    ):
+        with pytest.raises(WeightsError, match="not in the cache"):
+            ask()
+
+
+def test_metrics_are_those_of_the_best_model(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HOME", str(checkpoint.parents[2]))
+    home = "~/run/weights/best.pt"
+    for weights in (checkpoint, str(checkpoint), checkpoint.as_uri(), home, "hf://me/nuts"):
+        found = metrics_beside(weights)
+        assert (found.get("box/mAP50") == 0.5) == (weights != "hf://me/nuts")
+    for name in ("last.pt", "epoch10.pt"):
+        assert metrics_beside(checkpoint.with_name(name)) == {}
+    assert caplog.records == []
+    (checkpoint.parents[1] / "metrics.json").write_text('{"mask/')
+    assert metrics_beside(checkpoint) == {}
+    assert "metrics.json: damaged" in caplog.text

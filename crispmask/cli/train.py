@@ -31,7 +31,7 @@ def train(argv: Sequence[str], prog: str) -> int:
         from crispmask.data.set_aside import read_with_val
 
         read_with_val(config.data, config.val_fraction)
-        if found := weight_words(argv):
+        if found := weight_words(argv, config.offline):
             argv = [*found, *argv]
             config = parse(TrainConfig, [*recipe_words(argv), *argv], prog)
     from crispmask.engine.fit import fit
@@ -49,11 +49,12 @@ def recipe_words(argv: Sequence[str]) -> list[str]:
     return [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
 
 
-def weight_words(argv: Sequence[str]) -> list[str]:
+def weight_words(argv: Sequence[str], offline: bool) -> list[str]:
     """The model in the checkpoint a command line starts from, as words to stand before it."""
     given = read_values(argv, flags_of(TrainConfig))
     if "weights" not in given:
         return []
     from crispmask.models.weights import model_of
 
-    return [f"--{name}={value}" for name, value in model_of(given["weights"], given).items()]
+    found = model_of(given["weights"], given, offline)
+    return [f"--{name}={value}" for name, value in found.items()]

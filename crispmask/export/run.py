@@ -29,6 +29,7 @@ from crispmask.export.files import (
 )
 from crispmask.export.graph import OUTPUTS, ExportGraph
 from crispmask.export.nms import class_nms_node, loop_class_nms
+from crispmask.models.locate import path_beside
 from crispmask.models.solov2.model import Solov2
 from crispmask.predict import Model, load
 from crispmask.runtime import OnnxModel, OpenVinoModel
@@ -205,6 +206,6 @@ def _target(config: ExportConfig) -> Path:
     if config.out != "auto":
         return Path(config.out)
     suffix = SUFFIXES[config.format]
-    weights = Path(config.weights)
-    stem = f"{weights.stem}_aot" if config.format == "aot-inductor" else weights.stem
-    return weights.with_name(f"{stem}{suffix}")
+    return path_beside(
+        config.weights, f"_aot{suffix}" if config.format == "aot-inductor" else suffix
+    )

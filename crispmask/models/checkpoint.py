@@ -113,6 +113,11 @@ def _own(path: Path, content: Mapping[str, Any]) -> Checkpoint:
     except (TypeError, ConfigError) as error:
         raise WeightsError(f"{path}: the network it describes is unknown ({error})") from error
     names = tuple(str(name) for name in content["class_names"])
+    if len(names) != spec.num_classes:
+        raise WeightsError(
+            f"{path}: {len(names)} class names of {spec.num_classes} classes; "
+            "save the model again with a name for each"
+        )
     return Checkpoint(
         path, spec.architecture, names, content["state_dict"], {}, spec, int(content["imgsz"])
     )

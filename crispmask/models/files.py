@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 
 import torch
 from safetensors import safe_open
@@ -15,7 +13,6 @@ from safetensors.torch import save
 
 from crispmask.atomic import replacing
 from crispmask.errors import WeightsError
-from crispmask.models.hub import SCHEME, pull
 from crispmask.models.inert import read_inert
 from crispmask.models.tensors import check_tensors
 
@@ -32,18 +29,6 @@ REQUIRED = (
     "state_dict",
 )
 """Keys without which a checkpoint of this package cannot be used."""
-
-
-def local_path(text: str | Path) -> Path:
-    """The path a user means, also where it is written as a file:// URL or starts with `~`.
-
-    What starts with hf:// is a repository of the Hugging Face Hub, and downloaded.
-    """
-    if isinstance(text, str) and text.startswith(SCHEME):
-        return pull(text)
-    if isinstance(text, str) and text.startswith("file://"):
-        return Path(url2pathname(unquote(urlsplit(text).path)))
-    return Path(text).expanduser()
 
 
 def read_file(path: Path) -> dict[str, Any]:

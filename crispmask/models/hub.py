@@ -34,11 +34,12 @@ def check_repository(name: str) -> str:
     return name
 
 
-def pull(address: str) -> Path:
+def pull(address: str, offline: bool = False) -> Path:
     """The checkpoint of a repository, from the cache of huggingface_hub or downloaded into it.
 
     Args:
         address: `hf://user/name`, or `hf://user/name@revision` for a branch, tag or commit.
+        offline: take what the cache has; the environment may say so, too.
 
     Raises:
         WeightsError: no such repository or no checkpoint of this package in it, no network.
@@ -59,7 +60,7 @@ def pull(address: str) -> Path:
             WEIGHTS,
             revision=revision or None,
             endpoint=endpoint(),
-            local_files_only=offline_by_default(),
+            local_files_only=offline or offline_by_default(),
         )
     except RevisionNotFoundError as error:
         raise WeightsError(f"{address}: the repository has no revision {revision}") from error

@@ -10,12 +10,12 @@ from typing import Any
 from crispmask.errors import WeightsError
 from crispmask.models.build import ModelSpec
 from crispmask.models.checkpoint import read_checkpoint
-from crispmask.models.coco import load_coco
+from crispmask.models.coco import is_partial, load_coco
 from crispmask.models.download import Store
-from crispmask.models.files import local_path
 from crispmask.models.fill import fill
 from crispmask.models.imagenet import load_imagenet
 from crispmask.models.interface import Network
+from crispmask.models.locate import local_path
 from crispmask.models.table import canonical_model, models_of
 
 log = logging.getLogger(__name__)
@@ -32,10 +32,12 @@ class StartingWeights:
     Attributes:
         line: says it.
         class_names: of the file, if there is one with the same number of classes.
+        complete: whether the file filled every layer.
     """
 
     line: str
     class_names: tuple[str, ...] | None = None
+    complete: bool = False
 
 
 def apply_weights(
@@ -61,7 +63,7 @@ def apply_weights(
     if weights == "coco":
         line, checkpoint = load_coco(network, spec, store)
     else:
-        checkpoint = read_checkpoint(local_path(weights))
+        checkpoint = read_checkpoint(local_path(weights, store.offline))
         if checkpoint.architecture != spec.architecture:
             raise WeightsError(
                 f"{weights}: weights of {checkpoint.architecture}; "
@@ -75,23 +77,25 @@ def apply_weights(
         line = fill(network, checkpoint, other_classes=True)
     log.info(line)
     same = len(checkpoint.class_names) == spec.num_classes
-    return StartingWeights(line, checkpoint.class_names if same else None)
+    complete = same and not (weights == "coco" and is_partial(spec.architecture, spec.model))
+    return StartingWeights(line, checkpoint.class_names if same else None, complete)
 
 
-def model_of(weights: str, given: Mapping[str, object]) -> dict[str, str]:
+def model_of(weights: str, given: Mapping[str, object], offline: bool = False) -> dict[str, str]:
     """What a user who names a checkpoint need not say: architecture, model and backbone in it.
 
     Args:
         weights: as of `apply_weights`; only a path says something.
         given: what the user said, by name of the flag; it stays, and a file of another
             architecture says nothing beside it: `apply_weights` tells that they do not fit.
+        offline: never use the network.
 
     Raises:
         WeightsError: the file cannot be read, or is of a model there is not.
     """
     if weights in NAMES:
         return {}
-    checkpoint = read_checkpoint(local_path(weights))
+    checkpoint = read_checkpoint(local_path(weights, offline))
     architecture = checkpoint.architecture
     if given.get("architecture", architecture) != architecture:
         return {}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
 import torch
 
-from crispmask.errors import WeightsError
+from crispmask.errors import ConfigError, WeightsError
 from crispmask.models.build import ModelSpec, build_network
+from crispmask.models.checkpoint import read_checkpoint
 from crispmask.models.files import read_file, write_file
 from crispmask.models.weights import apply_weights
+from crispmask.predict import build
 
 SPEC = ModelSpec("solov2", "nano", 3)
 
@@ -119,3 +122,22 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path, monkeypatch) -> None:
     torch.save({"state_dict": {"a": torch.ones(2)}, "meta": Payload()}, tmp_path / "evil.pt")
     assert read_file(tmp_path / "evil.pt")["state_dict"]["a"].tolist() == [1, 1]
     assert not (tmp_path / "executed.txt").exists()
+
+
+def test_build_warns_of_layers_that_stay_random(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = str(save(tmp_path / "a.pt", make()))
+    assert build("solov2", "nano", 3, path).names == ("name 0", "name 1", "name 2")
+    build("solov2", "nano", 2)
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+    build("solov2", "nano", 2, path)
+    (warning,) = [r for r in caplog.records if r.levelno >= logging.WARNING]
+    assert "start at random" in warning.getMessage()
+
+
+def test_names_have_to_be_as_many_as_classes(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="3 names of 2 classes"):
+        build("solov2", "nano", 2, names=("a", "b", "c"))
+    with pytest.raises(WeightsError, match="2 class names of 3 classes"):
+        read_checkpoint(save(tmp_path / "a.pt", make(), class_names=["a", "b"]))
