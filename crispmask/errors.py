@@ -33,3 +33,13 @@ class SourceError(CrispmaskError):
 
 class RankError(CrispmaskError):
     """A process that trained together with this one has stopped; the message says why."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error of a library says, as a short part of a sentence."""
+    cause = getattr(error, "reason", None)  # urllib wraps what happened
+    error = cause if isinstance(cause, BaseException) else error
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines()
+    return (lines[0][:160].rstrip(" .") if lines else "") or type(error).__name__

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from crispmask.config import DecodeConfig
 from crispmask.errors import CrispmaskError
-from crispmask.geometry.letterbox import fit_size, pad_image, resize_image, round_up
+from crispmask.geometry.letterbox import letterbox
 from crispmask.inference.run import Find, of_one_shape, tiled
 from crispmask.inference.settings import Settings
 from crispmask.inference.views import View, merge, mirror, suppress
@@ -88,7 +87,9 @@ class Finder:
     @torch.inference_mode()
     def __call__(self, images: Sequence[Image]) -> list[Instances]:
         """The instances of each image (H, W, 3), in its pixels."""
-        inputs, valid = zip(*(self._prepare(image) for image in images), strict=True)
+        inputs, valid = zip(
+            *(letterbox(image, self.imgsz, self.pad_value) for image in images), strict=True
+        )
         results: dict[int, Instances] = {}
         device = next(self.network.parameters()).device
         for group in of_one_shape(inputs):
@@ -98,13 +99,6 @@ class Finder:
                 original = (images[i].shape[0], images[i].shape[1])
                 results[i] = to_instances(found, valid[i], original, self.names)
         return [results[i] for i in range(len(images))]
-
-    def _prepare(self, image: Image) -> tuple[NDArray[Any], Size]:
-        """The input (H, W, 3) of an image, and its (height, width) without padding."""
-        valid = fit_size((image.shape[0], image.shape[1]), self.imgsz)
-        height, width = valid if isinstance(self.imgsz, int) else self.imgsz
-        size = (round_up(height, 32), round_up(width, 32))
-        return pad_image(resize_image(image, valid), size, self.pad_value), valid
 
     def _detect(self, x: Tensor) -> list[Detections]:
         """What is found in each input of (B, 3, H, W)."""

@@ -6,7 +6,7 @@ This module imports neither torch nor any model, so that commands start fast.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, overload
 
@@ -127,6 +127,11 @@ class Batch:
         return replace(self, images=self.images.pin_memory(), targets=self.targets.pin_memory())
 
 
+def class_name(names: Sequence[str], label: int) -> str:
+    """The name of a label, its number where there is no name."""
+    return names[label] if label < len(names) else str(label)
+
+
 class _Masks:
     """The field `masks` of `Instances`: an array, made at its first use where runs were given."""
 
@@ -240,7 +245,7 @@ class Instances:
             mask=self.masks,
             confidence=self.scores,
             class_id=self.labels,
-            data={"class_name": np.array([self.names[i] for i in self.labels], dtype=str)},
+            data={"class_name": np.array([class_name(self.names, i) for i in self.labels], str)},
         )
 
     def to_fiftyone(self) -> Any:

@@ -25,7 +25,7 @@ from crispmask.inference.settings import Settings
 from crispmask.loading import is_graph, load
 from crispmask.runtime.model import GraphModel
 from crispmask.sources import Image, Picture, Source, Video, find_sources
-from crispmask.types import Instances
+from crispmask.types import Instances, class_name
 
 if TYPE_CHECKING:
     from crispmask.predict import Model
@@ -231,7 +231,7 @@ class _Run:
 
 
 def _count(instances: Instances) -> Counter[str]:
-    return Counter(instances.names[label] for label in instances.labels)
+    return Counter(class_name(instances.names, label) for label in instances.labels)
 
 
 def _in_words(counts: Counter[str]) -> str:

@@ -19,7 +19,7 @@ from crispmask.engine.predictions import Predictions
 from crispmask.errors import OutputError, SourceError
 from crispmask.geometry.mask_runs import mask_area, mask_crop, mask_extent
 from crispmask.neighbours.label_studio import label_config
-from crispmask.types import Instances
+from crispmask.types import Instances, class_name
 
 Image = NDArray[np.uint8]
 AddFrame = Callable[[Image, Instances], None]
@@ -172,7 +172,7 @@ class ResultWriter:
                 continue
             x1, y1, x2, y2 = extent
             alpha = mask_crop(masks, i, extent).astype(np.uint8) * 255
-            folder = self._out / "crops" / _as_folder(_class_name(instances, label))
+            folder = self._out / "crops" / _as_folder(class_name(instances.names, label))
             folder.mkdir(parents=True, exist_ok=True)
             _write(folder / f"{name}_{i + 1}.png", np.dstack([image[y1:y2, x1:x2], alpha]))
 
@@ -195,7 +195,7 @@ class ResultWriter:
 
 def file_stem(stem: str) -> str:
     """The stem of a source as that of its results on any system."""
-    return re.sub(r'[\\/:*?"<>|]', "_", stem) or "image"
+    return _for_any_system(stem) or "image"
 
 
 def overlay_suffix(path: PurePath) -> str:
@@ -230,14 +230,14 @@ def _csv_rows(source: str, instances: Instances) -> Iterator[list[Any]]:
     for i, label in enumerate(instances.labels.tolist()):
         area = mask_area(instances.compact_masks, i)
         box = [round(float(value), 2) for value in instances.boxes[i]]
-        name, score = _class_name(instances, label), round(float(instances.scores[i]), 4)
+        name, score = class_name(instances.names, label), round(float(instances.scores[i]), 4)
         yield [source, width, height, i + 1, name, label, score, *box, area]
-
-
-def _class_name(instances: Instances, label: int) -> str:
-    return instances.names[label] if label < len(instances.names) else str(label)
 
 
 def _as_folder(name: str) -> str:
     """A class name as the name of a folder on any system."""
-    return re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", name).strip(" .") or "_"
+    return _for_any_system(name).strip(" .") or "_"
+
+
+def _for_any_system(name: str) -> str:
+    return re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", name)

@@ -13,6 +13,7 @@ from crispmask.draw.palette import Colour, class_colour
 from crispmask.draw.tags import place_tag
 from crispmask.draw.text import render_tag, shorten, text_width
 from crispmask.geometry.mask_runs import MaskRuns, Rectangle, mask_area, mask_crop, mask_extent
+from crispmask.types import class_name
 
 _FILL_OPACITY = 0.42
 _BOX_OPACITY = 0.75
@@ -129,7 +130,7 @@ def _draw_tags(
     taken: list[Rectangle] = []
     for i, anchor in enumerate(anchors):
         label = int(labels[i])
-        name = names[label] if label < len(names) else str(label)
+        name = class_name(names, label)
         ending = "" if scores is None else f" {scores[i]:.2f}"
         room = width - 2 * pixels - text_width(ending, pixels)
         name = shorten(name, room, pixels)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from crispmask.errors import WeightsError
+from crispmask.errors import WeightsError, reason_of
 from crispmask.models.files import FORMAT, check_own
 
 
@@ -24,7 +24,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip, key and runtime errors for bad files
         raise WeightsError(
-            f"{path}: damaged or not a checkpoint ({_first_line(error)}); copy or train it again"
+            f"{path}: damaged or not a checkpoint ({reason_of(error)}); copy or train it again"
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise WeightsError(f"{path}: not a checkpoint of crispmask; give a best.pt or last.pt")
@@ -45,8 +45,3 @@ def find_last(resume: str | Path) -> Path:
         if candidate.is_file():
             return candidate
     raise WeightsError(f"{path}: nothing to resume, it has no weights/last.pt")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return lines[0][:100] if lines else type(error).__name__

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crispmask.errors import ConfigError
+from crispmask.errors import ConfigError, reason_of
 from crispmask.models.interface import Network
 
 log = logging.getLogger(__name__)
@@ -76,8 +76,7 @@ def _trial(x: Tensor) -> Tensor:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line that says something, of what made a compiler fail."""
+    """What made a compiler fail."""
     while inner := getattr(error, "inner_exception", error.__cause__):
         error = inner
-    lines = [line.strip() for line in str(error).splitlines()]
-    return next((line for line in lines if line), type(error).__name__)[:160].rstrip(" .")
+    return reason_of(error)

@@ -100,3 +100,20 @@ def paste_image(
 def round_up(x: int, multiple: int) -> int:
     """The smallest multiple that is not below x."""
     return -(-x // multiple) * multiple
+
+
+def letterbox(
+    image: NDArray[Any], frame: int | Size, value: tuple[float, float, float]
+) -> tuple[NDArray[Any], Size]:
+    """An image as the input of a network, and its (height, width) in there without padding.
+
+    Args:
+        image: (H, W, 3).
+        frame: longest side, or the (height, width) to fit into; the sides of the input are the
+            next multiples of 32.
+        value: RGB of the padding, as of `pad_image`.
+    """
+    valid = fit_size((image.shape[0], image.shape[1]), frame)
+    height, width = valid if isinstance(frame, int) else frame
+    size = (round_up(height, 32), round_up(width, 32))
+    return pad_image(resize_image(image, valid), size, value), valid

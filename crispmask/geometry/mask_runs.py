@@ -171,26 +171,6 @@ def array_if_small(masks: MaskRuns) -> NDArray[np.bool_] | MaskRuns:
     return masks if num * height * width > DENSE_BYTES else masks.dense()
 
 
-def collect_masks(
-    chunks: Iterable[NDArray[np.bool_]], num: int, size: Size
-) -> NDArray[np.bool_] | MaskRuns:
-    """Masks that come a few at a time, as an array, or as runs if that would be large.
-
-    Args:
-        chunks: each (n, H, W); n sums to `num`.
-        num: N.
-        size: (height, width).
-    """
-    if num * size[0] * size[1] > DENSE_BYTES:
-        return runs_of((mask for chunk in chunks for mask in chunk), size)
-    masks = np.zeros((num, *size), dtype=np.bool_)
-    start = 0
-    for chunk in chunks:
-        masks[start : start + len(chunk)] = chunk
-        start += len(chunk)
-    return masks
-
-
 def extent_of(mask: NDArray[np.bool_]) -> Rectangle | None:
     """The box around the pixels of a mask (H, W); None without any."""
     rows = np.flatnonzero(mask.any(axis=1))

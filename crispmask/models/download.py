@@ -15,7 +15,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from crispmask.cache import default_folder
-from crispmask.errors import WeightsError
+from crispmask.errors import WeightsError, reason_of
 from crispmask.models.catalogue import Source
 from crispmask.version import __version__
 
@@ -206,8 +206,4 @@ def _sha256(path: Path) -> str:
 
 def _reason(error: Exception, timeout: float) -> str:
     cause = error.reason if isinstance(error, URLError) else error
-    if isinstance(cause, TimeoutError):
-        return f"silent for {timeout:g} s"
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
-    return str(cause).splitlines()[0][:100] if str(cause) else type(cause).__name__
+    return f"silent for {timeout:g} s" if isinstance(cause, TimeoutError) else reason_of(error)

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from crispmask.atomic import replacing
-from crispmask.errors import WeightsError
+from crispmask.errors import WeightsError, reason_of
 from crispmask.models.inert import read_inert
 from crispmask.models.tensors import check_tensors
 
@@ -48,7 +48,7 @@ def read_file(path: Path) -> dict[str, Any]:
             content = read_inert(path)
         except Exception as error:  # pickle, zip, struct and runtime errors for bad files
             raise WeightsError(
-                f"{path}: damaged or not a readable checkpoint ({_first_line(error)})"
+                f"{path}: damaged or not a readable checkpoint ({reason_of(error)})"
             ) from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: not a checkpoint but a {type(content).__name__}")
@@ -106,14 +106,9 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
             state = {key: file.get_tensor(key) for key in keys}
     except Exception as error:  # of its own kind, or a JSON error
         raise WeightsError(
-            f"{path}: damaged or not a readable checkpoint ({_first_line(error)})"
+            f"{path}: damaged or not a readable checkpoint ({reason_of(error)})"
         ) from error
     content = {**described, "state_dict": state}
     if described:
         check_own(path, content)
     return content
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return lines[0][:120] if lines else type(error).__name__

@@ -11,7 +11,7 @@ import os
 import re
 from pathlib import Path
 
-from crispmask.errors import WeightsError
+from crispmask.errors import WeightsError, reason_of
 from crispmask.models.download import offline_by_default
 
 SCHEME = "hf://"
@@ -75,7 +75,7 @@ def pull(address: str, offline: bool = False) -> Path:
             f"{address}: the repository has no {WEIGHTS}; push a model with crispmask push"
         ) from error
     except Exception as error:  # of the library below, which changes between releases
-        raise WeightsError(f"{address}: {_first_line(error)}") from error
+        raise WeightsError(f"{address}: {reason_of(error)}") from error
     return Path(path)
 
 
@@ -100,15 +100,10 @@ def upload(folder: Path, name: str, private: bool, message: str) -> str:
             raise WeightsError(
                 f"{name}: the Hub does not let you write there; log in with: hf auth login"
             ) from error
-        raise WeightsError(f"{name}: not pushed ({_first_line(error)})") from error
+        raise WeightsError(f"{name}: not pushed ({reason_of(error)})") from error
     return str(url)
 
 
 def endpoint() -> str | None:
     """Another server than the Hub itself, if one is named."""
     return os.environ.get("HF_ENDPOINT") or None
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else type(error).__name__

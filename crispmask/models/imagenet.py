@@ -16,7 +16,7 @@ import torch
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError
 
-from crispmask.errors import WeightsError
+from crispmask.errors import WeightsError, reason_of
 from crispmask.models.backbone import Backbone
 from crispmask.models.catalogue import HUB, Source
 from crispmask.models.download import Store, fetch
@@ -49,7 +49,7 @@ def load_imagenet(network: Network[Any], store: Store) -> str:
     except Exception as error:  # timm raises many kinds, none of them its own
         raise WeightsError(
             f"{file}: not the ImageNet weights of {backbone.name} "
-            f"({_first_line(error)}): delete it to download it again, {_REMEDY}"
+            f"({reason_of(error)}): delete it to download it again, {_REMEDY}"
         ) from error
     wanted = {
         key.removeprefix("body."): value
@@ -126,7 +126,7 @@ def find_imagenet(name: str, store: Store) -> Path:
         return _download(repository, names, revision or None, store)
     except Exception as error:  # the hub raises many kinds
         raise WeightsError(
-            f"ImageNet weights of {name} could not be downloaded ({_first_line(error)}): {remedy}"
+            f"ImageNet weights of {name} could not be downloaded ({reason_of(error)}): {remedy}"
         ) from error
 
 
@@ -170,10 +170,3 @@ def _reach(url: str, timeout: float) -> None:
         # The hub has certificates of its own.
         if not isinstance(error.reason, ssl.SSLError):
             raise
-
-
-def _first_line(error: Exception) -> str:
-    reason = error.reason if isinstance(error, URLError) else error
-    if isinstance(reason, OSError) and reason.strerror:
-        return reason.strerror
-    return (str(reason) or type(reason).__name__).splitlines()[0][:120].strip(" .")

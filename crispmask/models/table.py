@@ -81,12 +81,6 @@ def list_models() -> list[ModelRow]:
     return rows
 
 
-def find_row(architecture: str, model: str) -> ModelRow:
-    """The row of a size; `nano` and `tiny` both name the smallest of either architecture."""
-    name = canonical_model(architecture, model)
-    return next(r for r in list_models() if (r.architecture, r.model) == (architecture, name))
-
-
 def canonical_model(architecture: str, model: str) -> str:
     """The one name of a model that has two: `nano` for solov2's smallest, `small` for `s` ..."""
     if model in ("nano", "tiny"):

@@ -17,7 +17,7 @@ import torch
 from timm.models import FeatureInfo
 from torch import Tensor, nn
 
-from crispmask.errors import ConfigError
+from crispmask.errors import ConfigError, reason_of
 from crispmask.models.layers import IMAGENET_MEAN, IMAGENET_STD
 from crispmask.suggest import did_you_mean
 
@@ -212,7 +212,7 @@ def _to_bytes(colour: tuple[float, ...]) -> Colour:
 
 def _no_maps(name: str, error: Exception) -> ConfigError:
     return ConfigError(
-        f"--backbone {name}: timm takes no feature maps out of it ({_first_line(error)})"
+        f"--backbone {name}: timm takes no feature maps out of it ({reason_of(error)})"
     )
 
 
@@ -220,11 +220,7 @@ def _why(name: str, error: Exception) -> str:
     config = timm.get_pretrained_cfg(name)
     if config is not None and config.fixed_input_size:
         return "it is made for {1} x {2}".format(*config.input_size)
-    return _first_line(error)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:100].rstrip(" .")
+    return reason_of(error)
 
 
 def _listed(numbers: Iterable[int]) -> str:

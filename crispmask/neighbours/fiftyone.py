@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from crispmask.geometry.mask_runs import mask_crop, mask_extent
-from crispmask.types import Instances
+from crispmask.types import Instances, class_name
 
 
 def to_detections(instances: Instances) -> Any:
@@ -28,7 +28,7 @@ def to_detections(instances: Instances) -> Any:
         label = int(instances.labels[i])
         found.append(
             fiftyone.Detection(
-                label=instances.names[label] if label < len(instances.names) else str(label),
+                label=class_name(instances.names, label),
                 bounding_box=[x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height],
                 mask=np.ascontiguousarray(mask_crop(masks, i, extent)),
                 confidence=float(instances.scores[i]),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from crispmask.geometry.mask_runs import mask_crop, mask_extent
 from crispmask.geometry.outline import mask_to_parts
-from crispmask.types import Instances
+from crispmask.types import Instances, class_name
 
 TOLERANCE = 1.0
 """Pixels an outline may leave the edge of its mask by: without the staircase there are few points
@@ -59,7 +59,7 @@ def _region(instances: Instances, i: int) -> dict[str, Any] | None:
     if (extent := mask_extent(masks, i)) is None:
         return None
     label = int(instances.labels[i])
-    name = instances.names[label] if label < len(instances.names) else str(label)
+    name = class_name(instances.names, label)
     region: dict[str, Any] = {
         "id": f"instance{i}",
         "to_name": "image",

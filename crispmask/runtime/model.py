@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from crispmask.errors import ConfigError
 from crispmask.geometry.boxes import masks_to_boxes
 from crispmask.geometry.enlarge import runs_of_soft_masks
-from crispmask.geometry.letterbox import fit_size, pad_image, resize_image, round_up
+from crispmask.geometry.letterbox import letterbox
 from crispmask.geometry.mask_runs import array_if_small
 from crispmask.inference.run import (
     AnySource,
@@ -257,9 +257,6 @@ def prepare(image: Image, frame: int | Size, info: GraphInfo) -> tuple[NDArray[A
         frame: longest side, or the (height, width) to fit into.
         info: what the graph wants.
     """
-    valid = fit_size((image.shape[0], image.shape[1]), frame)
-    height, width = valid if isinstance(frame, int) else frame
-    size = (round_up(height, 32), round_up(width, 32))
-    padded = pad_image(resize_image(image, valid), size, info.pad_value)
+    padded, valid = letterbox(image, frame, info.pad_value)
     x = np.ascontiguousarray(padded.transpose(2, 0, 1))
     return (x / np.float32(255) if info.input == "float" else x), valid

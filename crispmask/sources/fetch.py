@@ -7,7 +7,7 @@ import time
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from crispmask.errors import SourceError
+from crispmask.errors import SourceError, reason_of
 from crispmask.version import __version__
 
 TIMEOUT = 10.0
@@ -83,6 +83,4 @@ def _reason(error: Exception) -> str:
     cause = error.reason if isinstance(error, URLError) else error
     if isinstance(cause, TimeoutError):
         return f"the server is silent for {TIMEOUT:g} s"
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
-    return " ".join(str(cause).split())[:100] or type(cause).__name__
+    return reason_of(error)

@@ -334,3 +334,11 @@ def test_weights_that_are_missing(photos: Path, capsys: pytest.CaptureFixture[st
     assert err.startswith("error: best.pt: ")
     assert err.count("\n") == 1
     assert not Path("runs").exists()
+
+
+def test_a_label_without_a_name_is_told_by_its_number(
+    model: FakeModel, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.names = ("nut",)  # type: ignore[assignment]  # the class says two
+    assert run(f"source={photos / 'a.jpg'}", "--save-csv", "out=found") == 0
+    assert "a.jpg: 1 1, 1 nut, " in capsys.readouterr().out

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from crispmask.geometry import mask_runs
-from crispmask.geometry.mask_runs import array_if_small, coco_rles, collect_masks, runs_of, spans_of
+from crispmask.geometry.mask_runs import array_if_small, coco_rles, runs_of, spans_of
 from crispmask.geometry.outline import outlines
 from crispmask.geometry.rle import encode_masks
 from crispmask.geometry.runs import read_runs, write_runs
@@ -110,12 +110,10 @@ def test_instances_do_the_same_with_runs_as_with_an_array() -> None:
 
 def test_only_large_masks_are_kept_as_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     masks = some_masks()
-    np.testing.assert_array_equal(collect_masks([masks[:4], masks[4:]], 9, (23, 17)), masks)
     kept = array_if_small(runs_of(masks, (23, 17)))
     assert isinstance(kept, np.ndarray)
     np.testing.assert_array_equal(kept, masks)
     monkeypatch.setattr(mask_runs, "DENSE_BYTES", masks.nbytes - 1)
-    assert isinstance(collect_masks([masks], 9, (23, 17)), mask_runs.MaskRuns)
     runs = array_if_small(runs_of(masks, (23, 17)))
     assert isinstance(runs, mask_runs.MaskRuns)
     np.testing.assert_array_equal(runs.dense(), masks)
