@@ -48,6 +48,18 @@ class Ema:
         for name in average.keys() - set(floating):
             average[name].copy_(current[name])
 
+    @torch.no_grad()
+    def restore_buffers(self, network: Network[Any]) -> None:
+        """Gives a network the averages of those of its buffers that are not all finite.
+
+        One batch that overflows leaves infinities in the statistics of batch norms, which no
+        later batch takes out again: theirs are means over all of them.
+        """
+        averages = dict(self.network.named_buffers())
+        for name, buffer in network.named_buffers():
+            if buffer.is_floating_point():
+                buffer.copy_(torch.where(buffer.isfinite().all(), buffer, averages[name]))
+
 
 def _pick(state: dict[str, Tensor], names: list[str]) -> list[Tensor]:
     return [state[name] for name in names]

@@ -89,6 +89,8 @@ def train_step(run: Run, batch: Batch, is_last: bool = False) -> StepLog:
 
     norm = _clip(run) if updates else None
     log = _read_back(run, losses, norm, lr, batch)
+    if not log.is_finite:
+        run.ema.restore_buffers(run.network)
     if updates:
         if log.is_finite or run.scales_loss:  # a scaler skips by itself, and has to be told
             run.optimizer.step()

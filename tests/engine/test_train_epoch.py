@@ -146,6 +146,19 @@ def test_non_finite_gradients_are_not_used(monkeypatch: pytest.MonkeyPatch) -> N
         assert torch.equal(p, before[name])
 
 
+def test_a_batch_that_overflows_leaves_no_trace_in_statistics() -> None:
+    run = _run()
+    batches = list(make_batches(3))
+    train_step(run, batches[0])
+    hook = run.network.norm.register_forward_pre_hook(lambda _, x: (x[0] * math.inf,))
+    assert not train_step(run, batches[1]).is_finite
+    hook.remove()
+    for network in (run.network, run.ema.network):
+        assert all(buffer.isfinite().all() for buffer in network.buffers())
+    assert train_step(run, batches[2]).is_finite
+    assert all(value.isfinite().all() for value in run.ema.network.state_dict().values())
+
+
 def test_images_without_instances_train() -> None:
     batch = make_batch(0)
     empty = replace(
