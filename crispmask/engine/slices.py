@@ -3,6 +3,9 @@
 Every slice divides its losses by the counts of the whole batch, which a first pass without
 gradients takes. So the gradients are those of the batch in one piece, and the recipe stays the
 same: only batch norms see a slice at a time.
+
+Processes that train together pass as many slices each, also where their shares of a batch differ:
+they wait for each other in every forward pass whose batch norms see the images of all.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from crispmask.engine.run import Run
+from crispmask.engine.together import max_over_ranks
 from crispmask.errors import ConfigError
 from crispmask.models.counts import counts_given, counts_noted, sum_over_ranks
 from crispmask.types import Batch, Targets
@@ -65,15 +69,19 @@ def add_gradients(run: Run, batch: Batch, updates: bool) -> dict[str, Tensor]:
 
 def add_at_once(run: Run, batch: Batch, updates: bool) -> dict[str, Tensor]:
     """The same in the slices there are; if memory runs out, that is an error."""
-    batch = batch.to(run.fabric.device, non_blocking=True)
-    if run.slices == 1:
+    device = run.fabric.device
+    batch = batch.to(device, non_blocking=True)
+    num = run.slices if run.slices == 1 else _agreed(run.slices, len(batch.images), device)
+    if num == 1:
         return _backward(run, batch, updates)
-    slices = cut(batch, run.slices)
-    totals = _count(run, slices)
+    slices = cut(batch, num)
+    own = len(slices)
+    slices += slices[-1:] * (num - own)  # passed for the other processes, and not learnt from
+    totals = _count(run, slices, own)
     summed: dict[str, Tensor] = {}
     for k, piece in enumerate(slices, start=1):
         with counts_given(totals):
-            losses = _backward(run, piece, updates and k == len(slices))
+            losses = _backward(run, piece, updates and k == num, weight=float(k <= own))
         summed = {name: summed.get(name, 0) + value for name, value in losses.items()}
     return summed
 
@@ -123,9 +131,14 @@ def _targets(targets: Targets, a: int, b: int, first: int, end: int) -> Targets:
     )
 
 
-def _backward(run: Run, batch: Batch, updates: bool) -> dict[str, Tensor]:
+def _agreed(slices: int, num_images: int, device: torch.device) -> int:
+    """Slices of a batch: the same number in every process, however many images its share has."""
+    return min(slices, max_over_ranks(num_images, device))
+
+
+def _backward(run: Run, batch: Batch, updates: bool, weight: float = 1.0) -> dict[str, Tensor]:
     with run.fabric.no_backward_sync(run.model, enabled=not updates):
-        losses = _losses(run, batch)
+        losses = {name: weight * value for name, value in _losses(run, batch).items()}
         run.fabric.backward(torch.stack(list(losses.values())).sum())
     return {name: value.detach() for name, value in losses.items()}
 
@@ -136,15 +149,22 @@ def _losses(run: Run, batch: Batch) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def _count(run: Run, slices: list[Batch]) -> list[Tensor]:
-    """The counts that losses are divided by, of the whole batch over all processes."""
+def _count(run: Run, slices: list[Batch], own: int) -> list[Tensor]:
+    """The counts that losses are divided by, of the whole batch over all processes.
+
+    Args:
+        run: its network passes every slice.
+        slices: of the share of this process.
+        own: those that count, the first ones.
+    """
     of_slices = []
     with _running_statistics_kept(run.network):
         for piece in slices:
             with counts_noted() as noted:
                 _losses(run, piece)
             of_slices.append(noted)
-    return [sum_over_ranks(torch.stack(counts).sum(0)) for counts in zip(*of_slices, strict=True)]
+    counted = zip(*of_slices[:own], strict=True)
+    return [sum_over_ranks(torch.stack(counts).sum(0)) for counts in counted]
 
 
 @contextmanager

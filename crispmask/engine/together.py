@@ -108,6 +108,15 @@ def mean_over_ranks(value: torch.Tensor) -> torch.Tensor:
     return value
 
 
+def max_over_ranks(value: int, device: torch.device) -> int:
+    """The largest of a number over all processes."""
+    if not dist.is_initialized():
+        return value
+    most = torch.tensor(value, device=device)
+    dist.all_reduce(most, dist.ReduceOp.MAX)
+    return int(most)
+
+
 def _content(
     ranks: Ranks, config: TrainConfig, transform: Transform | None, seat: Seat, local_rank: int
 ) -> tuple[int, bytes]:

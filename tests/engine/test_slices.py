@@ -10,6 +10,7 @@ from torch import nn
 from toy_network import ToyNetwork, make_batch, make_batches
 
 from crispmask.config import TrainConfig
+from crispmask.engine import slices as slices_module
 from crispmask.engine.device import make_fabric
 from crispmask.engine.probe import INSTANCES, LARGEST, _noise, largest_batch, with_probed_batch
 from crispmask.engine.resolve import Settings, resolve
@@ -182,6 +183,20 @@ def test_the_running_statistics_move_once(monkeypatch: pytest.MonkeyPatch) -> No
         expected = 0.9 * expected + 0.1 * mean
     torch.testing.assert_close(run.network.norm.running_mean, expected)
     assert run.network.norm.momentum == 0.1
+
+
+@pytest.mark.parametrize("architecture", ["solov2", "rtmdet-ins"])
+def test_a_share_that_is_smaller_passes_as_many_slices(
+    architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, sliced = _real_run(architecture), _real_run(architecture, slices=3)
+    monkeypatch.setattr(slices_module, "max_over_ranks", lambda value, device: 3)
+    passes = _forget(sliced, 99, monkeypatch)
+    batch = _batch((3, 1))
+    logs = [train_step(run, batch) for run in (whole, sliced)]
+    assert passes == [1, 1, 1] * 2  # of two images: counted and computed
+    assert logs[1].losses == pytest.approx(logs[0].losses, rel=1e-4)
+    assert logs[1].grad_norm == pytest.approx(logs[0].grad_norm, rel=1e-4)
 
 
 def test_what_does_not_fit_in_any_slices(monkeypatch: pytest.MonkeyPatch) -> None:
