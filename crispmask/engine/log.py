@@ -49,7 +49,7 @@ class ResultsCsv:
     def add(self, row: Row) -> None:
         """Adds the row of an epoch. The whole file is replaced, so it never holds half a row."""
         self._rows.append({key: _text(value) for key, value in row.items()})
-        columns = [name for name in COLUMNS if name != "train/box" or name in self._rows[0]]
+        columns = [name for name in COLUMNS if name != "train/box" or self._has(name)]
         with (
             replacing(self.path) as partial,
             partial.open("w", newline="", encoding="utf-8") as file,
@@ -57,6 +57,10 @@ class ResultsCsv:
             writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(self._rows)
+
+    def _has(self, column: str) -> bool:
+        # Not the first row alone: an epoch of which no batch was finite has no losses.
+        return any(column in row for row in self._rows)
 
 
 def training_row(trained: EpochLog) -> dict[str, float]:

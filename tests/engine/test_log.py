@@ -40,6 +40,13 @@ def test_box_column_of_models_with_boxes(tmp_path: Path) -> None:
     assert tuple(_rows(tmp_path / "results.csv")[0]) == COLUMNS
 
 
+def test_box_column_after_an_epoch_without_losses(tmp_path: Path) -> None:
+    results = ResultsCsv(tmp_path / "results.csv")
+    results.add({"epoch": 1, "lr": 1e-3})  # every batch was left out
+    results.add({"epoch": 2, **ROW, "train/box": 2.0})
+    assert [row["train/box"] for row in _rows(tmp_path / "results.csv")] == ["", "2"]
+
+
 def test_resuming_drops_unfinished_epochs(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     results = ResultsCsv(path)
