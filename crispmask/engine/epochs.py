@@ -90,9 +90,9 @@ def train_epochs(run: Run, job: Job) -> Evaluation | None:
                 job.stop,
             )
         )
-        _stop_early(run, job)
-    if run.best_map is None:  # stopped between two validations
-        best = _validate_and_keep(run, job).evaluation
+        _stop_early(run, job, validated is not None)
+    if run.best_map is None or run.validated < run.epoch:  # stopped between two validations
+        best = _validate_the_end(run, job) or best
     return best
 
 
@@ -119,10 +119,10 @@ def _follow_the_time(run: Run, job: Job) -> None:
         )
 
 
-def _stop_early(run: Run, job: Job) -> None:
-    """Asks for the end where `--patience` is used up."""
+def _stop_early(run: Run, job: Job, is_validated: bool) -> None:
+    """Asks for the end where `--patience` is used up; only a validation can tell that it is."""
     patience = job.settings.config.patience
-    if patience and run.best_map is not None and run.epoch < run.epochs:
+    if patience and is_validated and run.epoch < run.epochs:
         waited = run.epoch - run.best_epoch
         if waited >= patience:
             job.stop(f"no better mask mAP50-95 for {waited} epochs")
@@ -177,6 +177,7 @@ def _validate_and_keep(run: Run, job: Job) -> ValidationEnd:
     """Validates the averaged weights, and saves them if they are the best so far."""
     evaluation, seconds = _validate(run, job)
     job.clock.val_seconds = seconds
+    run.validated = run.epoch
     reached = evaluation.metrics.mask.map50_95
     is_best = run.best_map is None or reached >= run.best_map
     if is_best:
@@ -184,6 +185,16 @@ def _validate_and_keep(run: Run, job: Job) -> ValidationEnd:
         path = job.settings.work_dir.best
         _save(run, path, _content(run, job, evaluation.metrics.to_json()))
     return ValidationEnd(run.epoch, run.epochs, run.step, evaluation, is_best, seconds, job.stop)
+
+
+def _validate_the_end(run: Run, job: Job) -> Evaluation | None:
+    """Validates what a run ended with after its last epoch was saved; returns it if it is best."""
+    validated = _validate_and_keep(run, job)
+    if job.results is not None:
+        values = validation_row(validated.evaluation, validated.seconds)
+        job.results.complete({"epoch": run.epoch, **values})
+    _save_last(run, job, validated.evaluation.metrics.to_json())
+    return validated.evaluation if validated.is_best else None
 
 
 def _validate(run: Run, job: Job) -> tuple[Evaluation, float]:

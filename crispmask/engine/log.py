@@ -48,7 +48,17 @@ class ResultsCsv:
 
     def add(self, row: Row) -> None:
         """Adds the row of an epoch. The whole file is replaced, so it never holds half a row."""
-        self._rows.append({key: _text(value) for key, value in row.items()})
+        self._rows.append(_texts(row))
+        self._write()
+
+    def complete(self, row: Row) -> None:
+        """Adds values to the last row, if it is of the same epoch."""
+        texts = _texts(row)
+        if self._rows and self._rows[-1]["epoch"] == texts["epoch"]:
+            self._rows[-1] |= texts
+            self._write()
+
+    def _write(self) -> None:
         columns = [name for name in COLUMNS if name != "train/box" or self._has(name)]
         with (
             replacing(self.path) as partial,
@@ -92,6 +102,10 @@ def _read(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(newline="", encoding="utf-8") as file:
         return [dict(row) for row in csv.DictReader(file)]
+
+
+def _texts(row: Row) -> dict[str, str]:
+    return {key: _text(value) for key, value in row.items()}
 
 
 def _text(value: float) -> str:

@@ -46,6 +46,7 @@ class Run:
         epoch: epochs done.
         best_map: best validation mask mAP50-95 so far, None before the first.
         best_epoch: the epoch it was reached in.
+        validated: epochs done at the last validation.
         epochs: of the whole run; may change while it goes on, where time decides.
         seconds: time of the training up to the last checkpoint.
         plan: the schedule for a number of epochs.
@@ -71,6 +72,7 @@ class Run:
     epoch: int = 0
     best_map: float | None = None
     best_epoch: int = 0
+    validated: int = 0
     seconds: float = 0.0
     rate_factor: float = 1.0
     setbacks: int = 0
@@ -150,6 +152,7 @@ def training_state(run: Run, rngs: list[dict[str, Any]]) -> dict[str, Any]:
         "step": run.step,
         "best_map": run.best_map,
         "best_epoch": run.best_epoch,
+        "validated": run.validated,
         "rate_factor": run.rate_factor,
         "setbacks": run.setbacks,
         "slices": run.slices,
@@ -170,8 +173,10 @@ def restore_run(run: Run, checkpoint: dict[str, Any], path: Path) -> None:
     run.optimizer.load_state_dict(state["optimizer"])
     run.fabric.strategy.precision.load_state_dict(state["scaler"])
     run.epoch, run.step = state["epoch"], state["step"]
-    run.replan(state.get("epochs", run.epochs))  # older checkpoints have neither
+    # Older checkpoints have none of these three.
+    run.replan(state.get("epochs", run.epochs))
     run.seconds = state.get("seconds", 0.0)
+    run.validated = state.get("validated", run.epoch)
     run.best_map, run.best_epoch = state["best_map"], state["best_epoch"]
     run.rate_factor, run.setbacks = state["rate_factor"], state["setbacks"]
     run.gathered = 0

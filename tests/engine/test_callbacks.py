@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from dataclasses import fields
 from pathlib import Path
@@ -116,6 +117,36 @@ def test_a_callback_can_stop_the_run(
     assert end.step == (5 if when == "on_step" else 6)
     assert load_checkpoint(result.best_path)["epoch"] == 2
     assert validated == ([2] if when == "on_step" else [])
+
+
+def test_a_run_stopped_between_validations_is_validated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopper(Callback):
+        def on_epoch_end(self, event: EpochEnd) -> None:
+            if event.epoch == 3:
+                event.stop()
+
+    result = _fit(toy_config(tmp_path, monkeypatch, epochs=5, val_interval=2), Stopper())
+    with (result.work_dir / "results.csv").open(newline="") as file:
+        reached = [row["mask/mAP50-95"] for row in csv.DictReader(file)]
+    assert [bool(text) for text in reached] == [False, True, True]
+    last = load_checkpoint(result.work_dir / "weights" / "last.pt")
+    assert last["metrics"]["mask/mAP50-95"] == pytest.approx(float(reached[2]), abs=1e-6)
+    assert last["training"]["validated"] == 3
+    assert last["training"]["best_map"] == result.best_map
+    assert result.best_map == pytest.approx(max(map(float, reached[1:])), abs=1e-6)
+
+
+def test_patience_waits_for_the_next_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+    # Nothing is learnt: each validation is as good as the best before it.
+    config = toy_config(tmp_path, monkeypatch, epochs=5, val_interval=2, patience=1, lr=1e-9)
+    _fit(config, recorder)
+    end = recorder.events[-1]
+    assert (end.reason, end.epoch) == ("finished", 5)
 
 
 @pytest.mark.parametrize("when", ["on_train_start", "on_step", "on_epoch_end", "on_train_end"])

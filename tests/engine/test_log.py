@@ -47,6 +47,17 @@ def test_box_column_after_an_epoch_without_losses(tmp_path: Path) -> None:
     assert [row["train/box"] for row in _rows(tmp_path / "results.csv")] == ["", "2"]
 
 
+def test_values_that_come_later(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    ResultsCsv(path).complete({"epoch": 0, "mask/mAP50": 0.5})  # no epoch was trained
+    assert not path.exists()
+    results = ResultsCsv(path)
+    results.add({"epoch": 1, **ROW})
+    ResultsCsv(path, finished_epochs=1).complete({"epoch": 1, "mask/mAP50": 0.5})
+    (row,) = _rows(path)
+    assert (row["mask/mAP50"], row["lr"]) == ("0.5", "0.001")
+
+
 def test_resuming_drops_unfinished_epochs(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     results = ResultsCsv(path)
