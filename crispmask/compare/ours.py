@@ -62,7 +62,8 @@ def read_training(folder: Path) -> Training:
         (int(row["epoch"]), float(row["mask/mAP50-95"])) for row in rows if row["mask/mAP50-95"]
     ]
     seconds = [float(row["seconds/train"]) + float(row["seconds/val"] or 0) for row in rows]
-    best = max(curve, key=lambda point: point[1])[0] if curve else None
+    # The last of equal ones, as training keeps it.
+    best = max(curve, key=lambda point: (point[1], point[0]))[0] if curve else None
     return Training(
         weights=folder / "run" / "weights" / "best.pt",
         best_epoch=best,

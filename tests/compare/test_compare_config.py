@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from crispmask.compare.config import CompareConfig, Row, rows_of
-from crispmask.compare.ours import training_words
+from crispmask.compare.ours import read_training, training_words
 from crispmask.errors import ConfigError
 
 
@@ -75,3 +75,14 @@ def test_the_fraction_set_aside_is_that_of_every_training() -> None:
     assert not any("val_fraction" in word for word in words)  # as earlier versions asked
     with pytest.raises(ConfigError, match="--val-fraction is 0 to below 1"):
         CompareConfig(data="d.yaml", models="solov2-nano", val_fraction=1.5)
+
+
+def test_the_last_of_equal_epochs_is_the_best(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("device: cpu\n")
+    (run / "results.csv").write_text(
+        "epoch,mask/mAP50-95,seconds/train,seconds/val,memory_mb\n"
+        "1,0.5,1,1,9\n2,,1,,9\n3,0.5,1,1,9\n4,0.4,1,1,9\n"
+    )
+    assert read_training(tmp_path).best_epoch == 3

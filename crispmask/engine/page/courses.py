@@ -12,7 +12,7 @@ from crispmask.draw import class_colour
 from crispmask.engine.page.charts import Line, density, histogram, line_chart
 from crispmask.engine.page.contents import Contents
 from crispmask.engine.plots.labels import normalised_boxes
-from crispmask.engine.plots.results import read_results
+from crispmask.engine.plots.results import last_best, read_results
 from crispmask.metrics.confidence import THRESHOLDS
 
 _MOST_LINES = 8
@@ -52,7 +52,7 @@ def training(contents: Contents) -> str:
             lines.append(Line(name, columns["epoch"][known], values[known]))
         note = ""
         if title.startswith("Mask") and len(lines[0].y):
-            best = int(lines[0].y.argmax())
+            best = last_best(lines[0].y)
             note = f"best {lines[0].y[best]:.3f} in epoch {lines[0].x[best]:g}"
         charts.append(line_chart(title, lines, "epoch", note, log=log))
     return _section("training", "Training", charts)

@@ -72,6 +72,11 @@ def read_results(csv_path: str | Path) -> Columns:
     return {**columns, "epoch": np.array(epochs, dtype=np.float64)}
 
 
+def last_best(values: NDArray[np.float64]) -> int:
+    """The index of the largest value, but NaN; the last of equal ones, as training keeps it."""
+    return len(values) - 1 - int(np.nanargmax(values[::-1]))
+
+
 def _number(text: str | None) -> float:
     try:
         return float(text) if text else float("nan")
@@ -131,6 +136,6 @@ def _mark_best(axes: Axes, columns: Columns, column: str) -> None:
     values = columns.get(column, np.zeros(0))
     if not (values >= 0).any():
         return
-    best = int(np.nanargmax(values))
+    best = last_best(values)
     text = f"best {values[best]:.3f}, epoch {columns['epoch'][best]:.0f}"
     axes.set_title(text, loc="right", **ASIDE)
