@@ -8,6 +8,7 @@ because it writes beside labels and repairs image files in place.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import re
 import shutil
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from crispmask.atomic import replacing
 from crispmask.compare.config import CompareConfig, Row
 from crispmask.compare.jobs import Job, JobError
 from crispmask.compare.score import Training
@@ -23,6 +25,10 @@ from crispmask.data.coco import write_json_atomic
 from crispmask.data.index import DatasetIndex
 from crispmask.data.rings import format_label_line
 from crispmask.data.spec import DatasetSpec
+from crispmask.engine.annotations import FINGERPRINT, difference, fingerprint
+from crispmask.engine.learning_rate import formula_lr
+from crispmask.engine.optim import OptimizerName
+from crispmask.engine.resolve import WEIGHT_DECAY, epochs_without_mosaic
 
 BATCH = 10
 """Images per step where none is given: that of the smallest RTMDet-Ins."""
@@ -44,10 +50,17 @@ def copy_dataset(spec: DatasetSpec, splits: Mapping[str, DatasetIndex], out: Pat
         spec: the dataset.
         splits: train and val.
         out: folder to write; one that is complete is kept.
+
+    Raises:
+        JobError: it holds a copy of another dataset.
     """
     file = out / "data.yaml"
+    content = fingerprint(dict(splits), spec.names)
+    _check_copy(out, content)
     if file.is_file():
         return file
+    out.mkdir(parents=True, exist_ok=True)
+    write_json_atomic(out / FINGERPRINT, content)  # first: also half a copy says of what
     for split, index in splits.items():
         for kind in ("images", "labels"):
             (out / kind / split).mkdir(parents=True, exist_ok=True)
@@ -65,8 +78,28 @@ def copy_dataset(spec: DatasetSpec, splits: Mapping[str, DatasetIndex], out: Pat
         f"  {i}: {json.dumps(name, ensure_ascii=False)}\n" for i, name in enumerate(spec.names)
     )
     text = f"path: {json.dumps(str(out.resolve()))}\ntrain: images/train\nval: images/val\n"
-    file.write_text(f"{text}names:\n{names}", encoding="utf-8")  # last: it marks the copy complete
+    with replacing(file) as partial:  # last: it marks the copy complete
+        partial.write_text(f"{text}names:\n{names}", encoding="utf-8")
     return file
+
+
+def _check_copy(out: Path, content: dict[str, Any]) -> None:
+    """Compares what a folder holds a copy of, if it does, with what it shall hold."""
+    if (out / FINGERPRINT).is_file():
+        before = json.loads((out / FINGERPRINT).read_text(encoding="utf-8"))
+        changed = difference(before, content)
+    else:  # a version before this one did not note it
+        changed = "it does not say of which" if (out / "data.yaml").is_file() else ""
+    if changed:
+        raise JobError(
+            f"{out} holds a copy of another dataset ({changed}); name another --out, "
+            "or delete that folder and those of the YOLO rows"
+        )
+
+
+def _dataset_key(data: Path) -> str:
+    """A short name of the content of a copy: trainings on another one are other trainings."""
+    return hashlib.sha256(data.with_name(FINGERPRINT).read_bytes()).hexdigest()[:12]
 
 
 def yolo_settings(
@@ -98,21 +131,23 @@ def yolo_settings(
         settings["amp"] = False
     if config.recipe != "matched":
         return settings
-    lr = 0.002 * 5 / (4 + num_classes) if train.lr == "auto" else train.lr
+    lr = formula_lr(num_classes) if train.lr == "auto" else train.lr
+    optimizer: OptimizerName = "adamw" if train.optimizer == "adamw" else "sgd"
+    decay = WEIGHT_DECAY[optimizer] if train.weight_decay == "auto" else train.weight_decay
     augment = train.augment
     return {
         **settings,
-        "optimizer": "AdamW" if train.optimizer == "adamw" else "SGD",
+        "optimizer": {"adamw": "AdamW", "sgd": "SGD"}[optimizer],
         "lr0": round(lr, 6),
         "lrf": train.final_lr,
         "cos_lr": train.schedule == "cosine",
         "momentum": train.momentum,
-        "weight_decay": 0.0005 if train.weight_decay == "auto" else train.weight_decay,
+        "weight_decay": decay,
         "warmup_epochs": min(train.warmup_epochs, config.epochs - 1),
         "warmup_momentum": train.momentum,
         "warmup_bias_lr": round(lr * train.warmup_start, 8),
         "nbs": train.nominal_batch or batch,
-        "close_mosaic": _close_mosaic(train),
+        "close_mosaic": epochs_without_mosaic(train),
         "mosaic": augment.mosaic,
         "mixup": augment.mixup,
         "copy_paste": augment.copy_paste,
@@ -127,12 +162,6 @@ def yolo_settings(
         "fliplr": augment.fliplr,
         "flipud": augment.flipud,
     }
-
-
-def _close_mosaic(train: TrainConfig) -> int:
-    if train.close_mosaic == "auto":
-        return min(10, train.epochs // 5)
-    return train.close_mosaic
 
 
 def yolo_job(
@@ -155,7 +184,7 @@ def yolo_job(
     return Job(
         f"{row.name}, seed {seed}",
         folder,
-        {"command": "yolo segment train", "words": words},
+        {"command": "yolo segment train", "words": words, "dataset": _dataset_key(data)},
         [*command, f"data={data.resolve()}", *words, *place],
         go_on,
         yolo_environment(folder),
@@ -216,7 +245,7 @@ def predict_job(config: CompareConfig, row: Row, data: Path, seed: int, folder: 
     return Job(
         f"predictions of {row.name}, seed {seed}",
         folder / "predict",
-        {"command": "yolo segment val", "words": words},
+        {"command": "yolo segment val", "words": words, "dataset": _dataset_key(data)},
         [
             *(config.yolo, "segment", "val", f"model={weights.resolve()}"),
             *(f"data={data.resolve()}", *words, *place),

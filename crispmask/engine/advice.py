@@ -11,7 +11,8 @@ from crispmask.config import TrainConfig
 from crispmask.data.index import DatasetIndex
 from crispmask.engine.callback import Callback, EpochEnd, StepEnd, TrainStart, ValidationEnd
 from crispmask.engine.evaluate import Evaluation
-from crispmask.engine.learning_rate import FORMULA_LR
+from crispmask.engine.learning_rate import formula_lr
+from crispmask.engine.plots.labels import normalised_boxes
 
 PATIENCE = 3
 """Validations without anything found after which advice is given, once per run."""
@@ -120,17 +121,12 @@ def size_advice(train: DatasetIndex, imgsz: int) -> list[str]:
 
 
 def instance_sides(index: DatasetIndex, imgsz: int) -> NDArray[np.float64]:
-    """(N,) square roots of the box areas in pixels at a longest side of `imgsz`."""
-    if not len(index.labels):
-        return np.zeros(0)
-    first_parts = index.part_offsets[:-1]
-    starts = index.point_offsets[first_parts]
-    low = np.minimum.reduceat(index.points, starts)  # (N, 2)
-    high = np.maximum.reduceat(index.points, starts)
-    images = np.repeat(np.arange(len(index)), np.diff(index.image_offsets))
-    sizes = index.sizes[images].astype(np.float64)  # (N, 2) height, width
+    """(N',) square roots of the box areas in pixels at a longest side of `imgsz`; no crowds."""
+    boxes, instances = normalised_boxes(index)
+    images = np.searchsorted(index.image_offsets, instances, side="right") - 1
+    sizes = index.sizes[images].astype(np.float64)  # (N', 2) height, width
     frame = sizes[:, ::-1] * (imgsz / sizes.max(1, keepdims=True))
-    return np.sqrt(np.prod((high - low) * frame, axis=1))
+    return np.sqrt(np.prod((boxes[:, 2:] - boxes[:, :2]) * frame, axis=1))
 
 
 def step_advice(
@@ -151,7 +147,7 @@ def step_advice(
 
 def rate_advice(config: TrainConfig, num_classes: int, grad_norm: float) -> list[str]:
     """A learning rate that may be too high, too low, or not for these weights."""
-    lr, formula = float(config.lr), FORMULA_LR * 5 / (4 + num_classes)
+    lr, formula = float(config.lr), formula_lr(num_classes)
     if grad_norm > 100:
         return [f"learning rate: gradients have a mean norm of {grad_norm:.0f}: --lr {lr / 4:.2g}"]
     if lr < formula / 10:

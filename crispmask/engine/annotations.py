@@ -51,8 +51,8 @@ def reuse_annotations(work_dir: WorkDir, splits: Splits, names: Sequence[str]) -
         raise DatasetError(
             f"{folder / FINGERPRINT}: damaged; train without --skip-conversion"
         ) from error
-    if difference := _difference(before, fingerprint(splits, names)):
-        raise DatasetError(f"{folder}: {difference}; train without --skip-conversion")
+    if changed := difference(before, fingerprint(splits, names)):
+        raise DatasetError(f"{folder}: {changed}; train without --skip-conversion")
     if folder == work_dir.annotations:
         return
     work_dir.annotations.mkdir(parents=True, exist_ok=True)
@@ -103,8 +103,8 @@ def _split_fingerprint(index: DatasetIndex) -> dict[str, Any]:
     }
 
 
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """What changed, in words; empty if nothing did."""
+def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """What changed between two fingerprints, in words; empty if nothing did."""
     if before.get("class_names") != now["class_names"]:
         return "the class names changed since it was written"
     for split in (key for key in now if key != "class_names"):

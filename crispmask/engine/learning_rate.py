@@ -104,9 +104,14 @@ def choose_rate(
     return optimizer, momentum, Rate(config.lr, f"given, {times:.1f} x the linearly scaled rate")
 
 
+def formula_lr(num_classes: int) -> float:
+    """The peak learning rate by the number of classes, see `FORMULA_LR`."""
+    return round(FORMULA_LR * 5 / (4 + num_classes), 6)
+
+
 def _auto(config: TrainConfig, optimizer: str, num_classes: int, scaled: float) -> Rate:
     formula = Rate(
-        round(FORMULA_LR * 5 / (4 + num_classes), 6),
+        formula_lr(num_classes),
         f"auto: {FORMULA_LR} * 5 / (4 + {num_classes} classes)",
     )
     if config.recipe == "native":

@@ -92,9 +92,7 @@ def resolve(
     batch = config.batch if isinstance(config.batch, int) and config.batch > 0 else row.batch
     optimizer, momentum, rate = choose_rate(config, batch, num_classes, num_images)
     weight_decay = WEIGHT_DECAY[optimizer] if config.weight_decay == "auto" else config.weight_decay
-    close_mosaic = (
-        min(10, config.epochs // 5) if config.close_mosaic == "auto" else config.close_mosaic
-    )
+    close_mosaic = epochs_without_mosaic(config)
     # As SOLOv2's published models were trained: a ResNet keeps the statistics and the first
     # layers it learnt from ImageNet, which a few images per batch would only blur.
     keep = architecture == "solov2" and config.weights != "none"
@@ -160,6 +158,13 @@ def resolve(
         ranks,
         sync_bn,
     )
+
+
+def epochs_without_mosaic(config: TrainConfig) -> int:
+    """The last epochs of a run, which have no mosaic and mixup."""
+    if config.close_mosaic == "auto":
+        return min(10, config.epochs // 5)
+    return config.close_mosaic
 
 
 def to_plain(config: TrainConfig) -> dict[str, Any]:

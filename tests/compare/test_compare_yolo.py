@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from crispmask.compare.config import CompareConfig, rows_of
+from crispmask.compare.jobs import JobError
 from crispmask.compare.yolo import (
     _epoch_line,
     copy_dataset,
+    predict_job,
     read_prediction_log,
     read_training,
     yolo_job,
     yolo_settings,
 )
 from crispmask.config import AugmentConfig, TrainConfig
+from crispmask.data.index import DatasetIndex
 from crispmask.data.scan import build_index
 from crispmask.data.scenes import write_sample_dataset as write_sample
-from crispmask.data.spec import read_spec
+from crispmask.data.spec import DatasetSpec, read_spec
 from crispmask.geometry.raster import rasterise
 
 
@@ -51,6 +55,34 @@ def test_the_copy_has_the_same_masks_and_our_ids(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in (tmp_path / "sample").rglob("*.*")} == before
 
 
+def test_a_copy_of_another_dataset_is_told(tmp_path: Path) -> None:
+    def read(name: str, seed: int) -> tuple[DatasetSpec, dict[str, DatasetIndex]]:
+        spec = read_spec(write_sample(tmp_path / name, num_images=3, imgsz=64, seed=seed))
+        paths = {"train": spec.train, "val": spec.val}
+        return spec, {k: build_index(p, len(spec.names), workers=0) for k, p in paths.items()}
+
+    one, other = read("a", 0), read("b", 1)
+    copy = tmp_path / "copy"
+    file = copy_dataset(*one, copy)
+    row = rows_of("yolo11n-seg")[0]
+    key = yolo_job(config(), row, file, {}, 0, tmp_path / "seed0").request["dataset"]
+    for is_whole in (True, False):
+        with pytest.raises(JobError, match=r"copy holds a copy of another dataset \(the train"):
+            copy_dataset(*other, copy)
+        if is_whole:
+            file.unlink()  # as if interrupted
+    shutil.rmtree(copy)
+    copy_dataset(*other, copy)
+    for job in (
+        yolo_job(config(), row, file, {}, 0, tmp_path / "seed0"),
+        predict_job(config(), row, file, 0, tmp_path / "seed0"),
+    ):
+        assert job.request["dataset"] != key
+    (copy / "fingerprint.json").unlink()
+    with pytest.raises(JobError, match="it does not say of which"):
+        copy_dataset(*other, copy)
+
+
 def test_matched_settings() -> None:
     train = TrainConfig(data="d", epochs=150, augment=AugmentConfig(mosaic=0.5))
     found = yolo_settings(config(), train, num_classes=3, model="yolo11n-seg", seed=2)
@@ -63,6 +95,14 @@ def test_matched_settings() -> None:
     assert found["nbs"] == found["batch"] == 10  # an update for every batch, as with us
     assert (found["mosaic"], found["degrees"], found["scale"]) == (0.5, 2.0, 0.5)
     assert (found["close_mosaic"], found["seed"]) == (10, 2)
+
+
+def test_the_weight_decay_is_that_of_the_optimizer() -> None:
+    train = TrainConfig(data="d", optimizer="adamw")
+    found = yolo_settings(config(), train, 3, "yolo11n-seg", 0)
+    assert (found["optimizer"], found["weight_decay"]) == ("AdamW", 0.05)
+    given = TrainConfig(data="d", optimizer="adamw", weight_decay=0.01)
+    assert yolo_settings(config(), given, 3, "yolo11n-seg", 0)["weight_decay"] == 0.01
 
 
 def test_other_recipes_leave_its_defaults() -> None:
@@ -83,6 +123,7 @@ def test_a_short_run_keeps_an_epoch_after_the_warmup() -> None:
 
 def test_the_job_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     row = rows_of("yolo11n-seg")[0]
+    (tmp_path / "fingerprint.json").write_text("{}")
     job = yolo_job(config(), row, tmp_path / "data.yaml", {"epochs": 2}, 0, tmp_path / "seed0")
     assert job.start[:3] == ["yolo", "segment", "train"]
     assert "epochs=2" in job.start

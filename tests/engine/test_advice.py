@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fit_run import toy_config
 from rich.console import Console
@@ -92,6 +93,9 @@ def test_sizes_by_loops(tmp_path: Path) -> None:
             height = (max(ys) - min(ys)) * 25.6 / 25
             expected.append(((max(xs) - min(xs)) * height) ** 0.5)
     assert instance_sides(index, 32).tolist() == pytest.approx(expected, rel=1e-4)
+    crowd = np.arange(len(index.labels)) == 0
+    sides = instance_sides(replace(index, crowd=crowd), 32)
+    assert sides.tolist() == pytest.approx(expected[1:], rel=1e-4)
     (line,) = size_advice(index, 64)
     assert "the median training instance is 26 px at --imgsz 64" in line
     (line,) = size_advice(index, 16)

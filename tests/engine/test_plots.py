@@ -21,7 +21,7 @@ from crispmask.engine.plots import (
     plot_results,
 )
 from crispmask.engine.plots.labels import normalised_boxes
-from crispmask.engine.plots.results import read_results
+from crispmask.engine.plots.results import last_best, read_results
 from crispmask.engine.plots.style import shorten_name
 from crispmask.metrics.coco import CocoMetrics, Summary
 from crispmask.metrics.confidence import Judged, calibrate, confidence_curves
@@ -73,6 +73,10 @@ def test_results_take_the_last_row_of_an_epoch(tmp_path: Path) -> None:
     assert np.isnan(columns["note"]).all()
 
 
+def test_the_last_of_equal_epochs_is_the_best() -> None:
+    assert last_best(np.array([0.1, 0.5, np.nan, 0.5, 0.2, np.nan])) == 3
+
+
 @dataclass
 class Index:
     labels: np.ndarray
@@ -105,9 +109,9 @@ def empty_index(images: int) -> Index:
 
 
 def test_boxes_of_an_index() -> None:
-    boxes, labels = normalised_boxes(index())
+    boxes, instances = normalised_boxes(index())
     np.testing.assert_allclose(boxes, [[0.1, 0.2, 0.5, 0.6], [0, 0, 1, 1]], atol=1e-6)
-    np.testing.assert_array_equal(labels, [0, 2])
+    np.testing.assert_array_equal(instances, [0, 2])  # one has no parts, one is a crowd
     assert normalised_boxes(empty_index(3))[0].shape == (0, 4)
 
 

@@ -62,7 +62,8 @@ def plot_labels(index: LabelArrays, names: Sequence[str], out_png: str | Path) -
         names: class names by label.
         out_png: the picture.
     """
-    boxes, labels = normalised_boxes(index)
+    boxes, instances = normalised_boxes(index)
+    labels = np.asarray(index.labels, dtype=np.int64)[instances]
     alone = ~np.asarray(index.crowd)
     counts = np.bincount(np.asarray(index.labels)[alone], minlength=len(names))[: len(names)]
     per_image = np.diff(np.concatenate([[0], np.cumsum(alone)])[index.image_offsets])
@@ -84,19 +85,19 @@ def normalised_boxes(index: LabelArrays) -> tuple[NDArray[np.float64], NDArray[n
     """Extents of the instances that have points and are no crowds.
 
     Returns:
-        (N', 4) xyxy as fractions of the image, and (N',) labels.
+        (N', 4) xyxy as fractions of the image, and (N',) the instances they are of.
     """
     bounds = np.asarray(index.point_offsets)[np.asarray(index.part_offsets)]  # (N + 1,)
-    filled = np.diff(bounds) > 0
-    starts = bounds[:-1][filled]
+    filled = np.flatnonzero(np.diff(bounds))
+    starts = bounds[filled]
     alone = ~np.asarray(index.crowd)[filled]
-    labels = np.asarray(index.labels, dtype=np.int64)[filled][alone]
+    instances = filled[alone].astype(np.int64)
     if not len(starts):
-        return np.zeros((0, 4)), labels
+        return np.zeros((0, 4)), instances
     points = np.asarray(index.points, dtype=np.float64)
     low = np.minimum.reduceat(points, starts)
     high = np.maximum.reduceat(points, starts)
-    return np.concatenate([low, high], axis=1)[alone].clip(0, 1), labels
+    return np.concatenate([low, high], axis=1)[alone].clip(0, 1), instances
 
 
 def _draw_classes(axes: Axes, counts: NDArray[np.int64], names: Sequence[str]) -> None:
