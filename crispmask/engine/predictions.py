@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,6 +54,7 @@ class Predictions(Sequence[Prediction]):
         try:
             if self._file is None:
                 self._file = TemporaryFile(dir=self._folder)  # noqa: SIM115  # lives as long as this
+                weakref.finalize(self, self._file.close)
             end = self._file.seek(0, 2)
             start = end + self._file.write(b", ") if end else 0
             self._file.write(text)
