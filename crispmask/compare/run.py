@@ -134,7 +134,11 @@ def _file(
     def score() -> Score:
         if row.kind == "predictions":
             metrics = validate_predictions(
-                row.path, config.data, out=folder, val_fraction=config.val_fraction
+                row.path,
+                config.data,
+                config.imgsz,
+                out=folder,
+                val_fraction=config.val_fraction,
             )
             return _numbers(metrics.to_json())
         return _score_weights(config, row.path, folder, val, device, own_size=True)
@@ -188,6 +192,7 @@ def _measure(predictions: Path, config: CompareConfig, folder: Path) -> Score:
     metrics = validate_predictions(
         predictions,
         config.data,
+        config.imgsz,
         out=folder,
         image_ids="ids",
         val_fraction=config.val_fraction,

@@ -167,7 +167,7 @@ def match_by_overlap(iou: NDArray[np.float64]) -> NDArray[np.bool_]:
 def interpolated_ap(right: NDArray[np.bool_], wanted: int) -> NDArray[np.float64]:
     """Area (T,) under the precision, linear between recalls, sampled at 101 of them.
 
-    Precision is 1 before the first prediction, 0 at recall 1 after the last one, and never
+    Precision is 1 before the first prediction, 0 beyond the highest recall reached, and never
     below that of a higher recall.
 
     Args:
@@ -181,8 +181,8 @@ def interpolated_ap(right: NDArray[np.bool_], wanted: int) -> NDArray[np.float64
     recall = hits / wanted
     precision = hits / np.arange(1, len(right) + 1)[:, None]
     for level in range(right.shape[1]):
-        x = np.concatenate([[0.0], recall[:, level], [1.0]])
-        y = np.concatenate([[1.0], precision[:, level], [0.0]])
+        x = np.concatenate([[0.0], recall[:, level], [recall[-1, level], 1.0]])
+        y = np.concatenate([[1.0], precision[:, level], [0.0, 0.0]])
         y = np.maximum.accumulate(y[::-1])[::-1]
         heights = np.interp(RECALL_LEVELS, x, y)
         ap[level] = ((heights[1:] + heights[:-1]) / 2 * np.diff(RECALL_LEVELS)).sum()

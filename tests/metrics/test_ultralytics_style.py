@@ -100,16 +100,14 @@ def test_equals_slow_reference(seed: int) -> None:
     assert (found.map50_95, found.map50) == pytest.approx(slow_style(truth, predictions, 160))
 
 
-def test_area_under_a_curve_by_hand() -> None:
-    # One of two instances found, then a wrong one: precision 1 until recall 0.5, then it falls
-    # along the line to 0 at recall 1; the envelope stays at 1 and 0.5 before that.
-    right = np.array([[True], [False]])
-    x = np.linspace(0, 1, 101)
-    y = np.where(x <= 0.5, 1.0, 1 - x)
-    y[50] = np.interp(0.5, [0.5, 0.5, 1], [1, 0.5, 0])
-    expected = ((y[1:] + y[:-1]) / 2).sum() / 100
-    assert interpolated_ap(right, 2)[0] == pytest.approx(expected, abs=0.006)
-    assert interpolated_ap(np.zeros((0, 10), dtype=bool), 3).tolist() == [0] * 10
+@pytest.mark.parametrize(
+    ("right", "wanted", "area"),
+    [("10", 2, 0.495), ("1", 2, 0.495), ("0101", 2, 0.4975), ("01", 4, 0.1225), ("", 3, 0.0)],
+)
+def test_area_under_a_curve(right: str, wanted: int, area: float) -> None:
+    """The areas are those that release 8.4.190 gives; precision is 0 beyond the last recall."""
+    hits = np.array([[mark == "1"] for mark in right], dtype=bool).reshape(-1, 1)
+    assert interpolated_ap(hits, wanted).tolist() == pytest.approx([area], abs=1e-12)
 
 
 def test_of_two_that_take_one_the_better_score_is_right() -> None:
