@@ -80,8 +80,8 @@ def _table(rows: Sequence[Row], entries: Sequence[Entry]) -> str:
         key = f'<span class="key" style="background:{_colour(i)}"></span>'
         lines.append(f"<tr><th>{key}{escape(row.name)}</th>{texts}</tr>")
     return (
-        f"<table><thead><tr><th>model</th>{head}</tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table>"
+        f'<div class="scroll"><table><thead><tr><th>model</th>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 
