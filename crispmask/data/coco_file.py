@@ -14,6 +14,9 @@ from crispmask.data.labels import Labels
 from crispmask.errors import DatasetError
 from crispmask.types import Size
 
+_LONGEST = 2**31 - 1
+"""Pixels of a side, as many as a PNG can have."""
+
 
 @dataclass(frozen=True, slots=True)
 class CocoImage:
@@ -98,10 +101,16 @@ def read_coco_file(path: Path) -> CocoFile:
             )
             for image_id, row in records.items()
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DatasetError(
             f"{path}: a row lacks {error} or has a wrong value there; export the file again"
         ) from error
+    for image in images:
+        if not all(0 < side <= _LONGEST for side in image.size):
+            raise DatasetError(
+                f"{path}: {image.file_name} is {image.size[1]} x {image.size[0]} pixels there; "
+                "export the file again with the sizes of its images"
+            )
     if len(records) < len(content["images"]):
         raise DatasetError(f"{path}: two images have the same id; export the file again")
     used = {row["category_id"] for row in content["annotations"]}

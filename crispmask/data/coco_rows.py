@@ -51,7 +51,7 @@ class CocoRows:
 
     Attributes:
         labels: the instances, crowds among them.
-        ids: (N,) int64, the annotation of each; -1 where it is no number.
+        ids: (N,) int64, the annotation of each; -1 where it is no number that fits.
         problems: those that are not used.
     """
 
@@ -97,7 +97,7 @@ def read_rows(
         instances.append(rings)
         crowd.append(bool(row.get("iscrowd", 0)))
         number = row.get("id")
-        ids.append(number if isinstance(number, int) else -1)
+        ids.append(number if isinstance(number, int) and abs(number) < 2**63 else -1)
     return CocoRows(
         labels_of_instances(labels, instances, crowd),
         np.array(ids, dtype=np.int64),
@@ -108,7 +108,10 @@ def read_rows(
 def _box(values: Any) -> tuple[float, ...]:
     if not isinstance(values, list) or len(values) != 4:
         return ()
-    box = tuple(float(v) for v in values if isinstance(v, (int, float)) and math.isfinite(v))
+    try:
+        box = tuple(float(v) for v in values if isinstance(v, (int, float)) and math.isfinite(v))
+    except OverflowError:  # a whole number of hundreds of digits
+        return ()
     return box if len(box) == 4 and min(box[2:]) > 0 else ()
 
 
@@ -145,7 +148,7 @@ def _rings(segmentation: Any, size: Size) -> list[NDArray[np.float64]]:
 def _polygon(values: Any) -> NDArray[np.float64]:
     try:
         points = [float(value) for value in values]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise _RowError("number", "a coordinate is not a number; export it again") from None
     if not all(map(math.isfinite, points)):
         raise _RowError("range", "a coordinate is not finite; draw the polygon again or remove it")
@@ -178,5 +181,5 @@ def _mask(rle: Mapping[str, Any], size: Size) -> NDArray[np.bool_]:
         raise _RowError("mask", "the mask has no counts; export it again")
     try:
         return mask_of_runs(read_runs(counts) if isinstance(counts, str) else counts, size)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise _RowError("mask", f"{error}; export it again") from None

@@ -13,6 +13,7 @@ from crispmask.data.coco_file import CocoFile, CocoImage, read_coco_file
 from crispmask.data.coco_paths import find_images_of
 from crispmask.data.images import image_size
 from crispmask.data.labels import Labels, join_problems
+from crispmask.data.paths import label_path
 from crispmask.data.rings import format_label_line
 from crispmask.errors import DatasetError
 
@@ -141,7 +142,7 @@ def _write(
             target.symlink_to(os.path.abspath(source))
         else:
             shutil.copyfile(source, target)
-        text = out / "labels" / split / name.with_suffix(".txt")
+        text = label_path(target)
         text.parent.mkdir(parents=True, exist_ok=True)
         text.write_bytes("".join(f"{row}\n" for row in rows).encode())
     if problems:
@@ -154,7 +155,9 @@ def _name_in_split(file_name: str) -> Path:
     path = Path(file_name)
     if path.is_absolute():
         return Path(path.name)
-    return Path(*(part for part in path.parts if part != ".."))
+    # Label files are looked for beside the last folder `images`, which has to be that of the split.
+    folders = (part for part in path.parts[:-1] if part not in ("..", "images"))
+    return Path(*folders, path.name)
 
 
 def _rows(labels: Labels, image: CocoImage) -> list[str]:

@@ -182,6 +182,12 @@ def test_a_file_is_parsed_once(sample: Path, tmp_path: Path, kept: Path, reads: 
     assert reads[3:] == ["instances_train.json", "instances_val.json"]
 
 
+def test_ids_too_large_for_the_arrays(tmp_path: Path) -> None:
+    simple(tmp_path / "d", [{"id": 2**63}, {"id": 2**63 - 1}, {"id": "x"}])
+    table = coco_table.read_coco_table(tmp_path / "d/coco.json")
+    assert table.ids.tolist() == [-1, 2**63 - 1, -1]
+
+
 def test_problems_are_kept_as_well(tmp_path: Path, kept: Path, reads: list[str]) -> None:
     empty = {"segmentation": {"size": [40, 60], "counts": [2400]}}
     simple(tmp_path / "d", [{"segmentation": [], "bbox": [1, 2.5, 3, 4]}, empty, {}])

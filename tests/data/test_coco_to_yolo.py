@@ -197,6 +197,9 @@ def test_groups_of_categories_are_no_classes(tmp_path: Path) -> None:
         ({"segmentation": [[1, 2, 3, 4]]}, "2 points, fewer than 3"),
         ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "an odd number"),
         ({"segmentation": [[1, 2, 3, "x", 5, 6]]}, "not a number"),
+        ({"segmentation": [[1, 2, 3, 10**400, 5, 6]]}, "not a number"),
+        ({"bbox": [1, 2, 3, 10**400]}, "annotation 100: no segmentation, only a box"),
+        ({"segmentation": {"size": [H, W], "counts": [10**400]}}, "export it again"),
         ({"segmentation": [[1, 2, 3, float("nan"), 5, 6]]}, "not finite"),
         ({"segmentation": "polygon"}, "neither polygons nor a mask"),
         ({"segmentation": [[100, 0, 200, 0, 200, 20]]}, "outside of its image"),
@@ -239,6 +242,14 @@ def test_files_that_are_not_coco(tmp_path: Path, text: str, words: str) -> None:
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("side", [0, -3, 10**400])
+def test_images_without_a_size(tmp_path: Path, side: int) -> None:
+    images = [{"id": 7, "file_name": "a.png", "height": H, "width": side}]
+    path = write_coco(tmp_path, [{"segmentation": [SQUARE]}], images=images)
+    with pytest.raises(DatasetError, match=rf"coco\.json: a\.png is {side} x 40 pixels there; "):
+        read_coco_file(path)
+
+
 def test_images_are_found_below_the_folder_and_missing_ones_named(tmp_path: Path) -> None:
     path = write_coco(tmp_path / "coco", [{"segmentation": [SQUARE]}])
     deep = tmp_path / "images" / "Train" / "Data"
@@ -261,7 +272,16 @@ def test_nothing_leaves_the_folder(tmp_path: Path) -> None:
     images = [{"id": 7, "file_name": "../images/ä b.png", "height": H, "width": W}]
     path = write_coco(tmp_path / "images", [{"segmentation": [SQUARE]}], images=images)
     write_yolo_dataset({"train": path}, path.parent, tmp_path / "out")
-    assert (tmp_path / "out/images/train/images/ä b.png").is_file()
+    assert (tmp_path / "out/images/train/ä b.png").is_file()
+
+
+@pytest.mark.parametrize("file_name", ["images/ä b.png", "a\\images\\b/ä b.png"])
+def test_labels_are_found_of_names_with_a_folder_images(tmp_path: Path, file_name: str) -> None:
+    images = [{"id": 7, "file_name": file_name, "height": H, "width": W}]
+    path = write_coco(tmp_path / "coco", [{"segmentation": [SQUARE]}], images=images)
+    write_yolo_dataset({"train": path}, path.parent, tmp_path / "out")
+    spec = read_spec(tmp_path / "out")
+    assert build_index(spec.train, len(spec.names)).num_instances() == 1
 
 
 def test_command_writes_both_splits_and_overwrites_nothing(
