@@ -80,9 +80,11 @@ class _Child:
     """A process that calls functions."""
 
     def __init__(self) -> None:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        places = [place or os.getcwd() for place in sys.path]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
+        # -P: what -c runs would take a user's signal.py in the current folder for that of Python.
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM],
+            [sys.executable, "-P", "-c", _PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from operator import itemgetter
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +39,14 @@ def test_a_process_that_dies_is_told() -> None:
 
 def test_what_a_library_prints_does_no_harm() -> None:
     assert list(map_in_processes(print, ["to stderr", "of the process"], 2)) == [None, None]
+
+
+def test_files_of_the_current_folder_are_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "signal.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.chdir(tmp_path)
+    assert list(map_in_processes(abs, [-1, -2], 2)) == [1, 2]
 
 
 def test_a_script_needs_no_main_guard() -> None:
