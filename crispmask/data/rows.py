@@ -104,25 +104,25 @@ def _parse_row(fields: list[str], num_classes: int) -> tuple[int, NDArray[np.flo
         raise _RowError(
             "class", f"class '{fields[0]}' is not a whole number from 0 up; write the label"
         )
-    count = len(values) - 1
+    points = np.array(values[1:], dtype=np.float64)
+    low, high = points.min(initial=0.0), points.max(initial=0.0)  # not a number if one is not
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise _RowError(
+            "range", "a coordinate is not finite; draw the polygon again or remove the row"
+        )
+    count = len(points)
     if count == 4:
         raise _RowError(
             "box",
             "a box, not a polygon; segmentation needs polygons, class x1 y1 x2 y2 x3 y3 ...",
             int(label),
-            np.array(values[1:]).reshape(-1, 2),
+            points.reshape(-1, 2),
         )
     if count % 2:
         raise _RowError("points", f"{count} coordinates, an odd number; each point needs x and y")
     if count < 6:
         raise _RowError(
             "points", f"{count // 2} points, fewer than 3; draw a polygon or remove the row"
-        )
-    points = np.array(values[1:], dtype=np.float64)
-    low, high = points.min(), points.max()  # not a number if one is not
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise _RowError(
-            "range", "a coordinate is not finite; draw the polygon again or remove the row"
         )
     points = points.reshape(-1, 2)
     if label >= num_classes:

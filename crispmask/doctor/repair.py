@@ -55,7 +55,7 @@ def write_repaired_copy(
     Raises:
         DatasetError: the folder is taken, or lies in the dataset.
     """
-    out = Path(os.path.abspath(out.expanduser()))
+    out = Path(os.path.abspath(os.path.expanduser(out)))
     refuse_place(out, found.spec)
     partial = out.parent / f".{out.name}.{os.getpid()}.partial"
     try:
@@ -99,7 +99,8 @@ def _write(
     on_progress: Callable[[int, int], None],
 ) -> Iterator[Change]:
     left_out = {p.image: p.message for p in found.problems if p.code in _LEFT_OUT}
-    kept = {r.digest: r for r in found.records if r.digest}  # of the last split that has it
+    # Of the last split that has it; what is left out there must not be left out of all.
+    kept = {r.digest: r for r in found.records if r.digest and r.image not in left_out}
     base = _common_folders(found)
     taken: set[str] = set()
     lookup = coco_lookup(found.spec)

@@ -81,6 +81,8 @@ def test_slightly_outside_is_clipped(tmp_path: Path) -> None:
         ("0 0.1 0.1", "1 points, fewer than 3"),
         ("0 0.1 0.1 0.2 nan 0.3 0.3", "not finite"),
         ("0 0.1 0.1 0.2 inf 0.3 0.3", "not finite"),
+        ("0 0.1 nan 0.2 0.2", "not finite"),  # would else be a box
+        ("0 0.1 0.1 inf 0.2", "not finite"),
         ("0 0.1 0.1 0.2 0.2 0.3 1.02", "coordinate 1.02 is outside 0 to 1"),
         ("0 0.1 0.1 0.2 0.2 0.3 -0.02", "coordinate -0.02 is outside 0 to 1"),
     ],

@@ -250,6 +250,7 @@ CASES: dict[str, tuple[Break, list[tuple[str, str, int]]]] = {
     "outside": (rows("0 0.1 0.1 1.2 0.1 0.1 0.5"), [("row-outside", ROW, 3)]),
     "pixels": (rows("0 10 10 50 10 50 40"), [("row-outside", ROW, 3)]),
     "not finite": (rows("0 0.1 0.1 nan 0.1 0.1 0.5"), [("row-outside", ROW, 3)]),
+    "box that is not finite": (rows("0 0.5 nan 0.2 inf"), [("row-outside", ROW, 3)]),
     "line": (rows("0 0.1 0.1 0.2 0.2 0.3 0.3"), [("row-zero-area", ROW, 3)]),
     "point": (rows("0 0.1 0.1 0.1 0.1 0.1 0.1"), [("row-zero-area", ROW, 3)]),
     "bow tie": (rows("0 0.1 0.6 0.4 0.9 0.4 0.6 0.1 0.9"), [("row-crossing", ROW, 3)]),

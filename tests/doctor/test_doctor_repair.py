@@ -94,12 +94,23 @@ def test_everything_that_can_be_is_repaired(clean: Path, tmp_path: Path) -> None
     assert a.is_file()
 
 
+def test_an_image_of_two_splits_is_left_out_of_one_at_most(clean: Path, tmp_path: Path) -> None:
+    a, d = clean / "images/train/a.jpg", clean / "images/val/d.jpg"
+    d.write_bytes(a.read_bytes())
+    (clean / "labels/val/d.txt").write_bytes(b"\xff")
+    assert repair(clean, tmp_path / "out") == [("d.jpg", 0, "image left out")]
+    assert (tmp_path / "out/images/train/a.jpg").is_file()
+
+
 def test_boxes_become_rectangles_on_demand(clean: Path, tmp_path: Path) -> None:
-    (clean / "labels/train/a.txt").write_text(f"0 0.5 0.5 0.5 0.25\n1 0.9 0.9 0.4 0.4\n1 {WEDGE}\n")
+    (clean / "labels/train/a.txt").write_text(
+        f"0 0.5 0.5 0.5 0.25\n1 0.9 0.9 0.4 0.4\n1 {WEDGE}\n0 0.5 nan 0.2 inf\n"
+    )
     changes = repair(clean, tmp_path / "out", boxes="rectangle")
     assert changes == [
         ("a.txt", 1, "box turned into a rectangle"),
         ("a.txt", 2, "box turned into a rectangle"),
+        ("a.txt", 4, "row left out"),
     ]
     labels = parse_label_file(tmp_path / "out/labels/train/a.txt", 2)
     assert labels.labels.tolist() == [0, 1, 1]
