@@ -113,7 +113,7 @@ def find_images(
         wanted: what numbers are that can be both ids and names.
 
     Raises:
-        DatasetError: a file `ids_of` that cannot be read.
+        DatasetError: a file `ids_of` that cannot be read, or whose names are those of several.
     """
     names = _by_name(ground_truth)
     own: dict[str | int, int] = {
@@ -123,7 +123,10 @@ def find_images(
         known = ImageIds(names, True, "")
         ids: dict[str | int, int] = {}
         for their_id, file_name in _table(ids_of, "images", "file_name").items():
-            found = known.of({"image_id": file_name})
+            try:
+                found = known.of({"image_id": their_id, "file_name": file_name})
+            except ValueError as error:
+                raise DatasetError(f"{ids_of}: {error}") from error
             if found is not None:
                 ids[their_id] = found
         return ImageIds(ids, False, f"ids are those of {ids_of}")

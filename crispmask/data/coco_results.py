@@ -103,9 +103,9 @@ def _read(
     sizes: Mapping[int, Size],
 ) -> Iterator[ResultRow]:
     for number, row in enumerate(rows, 1):
-        image_id = images.of(row)
-        category_id = categories.of(row)
         try:
+            image_id = images.of(row)
+            category_id = categories.of(row)
             if image_id is None:
                 raise ValueError(f"no image of the split is {images.said(row)}; {images.rule}")
             if category_id is None:
@@ -118,7 +118,7 @@ def _read(
                 "score": _number(row["score"], "score"),
                 **_region(row, sizes[image_id]),
             }
-        except ValueError as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise DatasetError(f"{path}: row {number}: {error}") from error
 
 
@@ -159,7 +159,7 @@ def _rle(segmentation: Any, size: Size) -> dict[str, Any]:
     if not isinstance(segmentation, dict) or "counts" not in segmentation:
         raise ValueError("segmentation is neither a list of polygons nor RLE")
     own = segmentation.get("size")
-    if own is None or list(own) != list(size):
+    if own != list(size):
         raise ValueError(
             f"its mask is {own} pixels (height, width) and its image {list(size)}: a mask has the "
             "size of the image file"

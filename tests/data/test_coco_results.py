@@ -16,7 +16,7 @@ from crispmask.geometry.rle import decode_masks, encode_masks, is_rle
 from crispmask.validate import validate_predictions
 
 SIZE = (20, 30)
-FILES = ("a/0007.jpg", "a/0002.jpg", "b/cat.png")
+FILES = ("a/0007.jpg", "a/0002.jpg", "b/cat.png", "a/x.png", "b/x.png")
 
 
 def truth() -> dict[str, Any]:
@@ -101,6 +101,12 @@ def test_ids_of_another_annotation_file(tmp_path: Path) -> None:
     theirs.write_text(json.dumps(content), encoding="utf-8")
     found = read(tmp_path, row(image_id=90, category_id=17), ids_of=theirs).rows[0]
     assert (found["image_id"], found["category_id"]) == (3, 2)
+    content["images"].append({"id": 92, "file_name": "x.png"})
+    theirs.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"theirs\.json: several images .* file_name 'x\.png'"):
+        read(tmp_path, row(image_id=90, category_id=17), ids_of=theirs)
+    content["images"].pop()
+    theirs.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(DatasetError, match="row 1: no image of the split is image_id 91"):
         read(tmp_path, row(image_id=91, category_id=17), ids_of=theirs)
     with pytest.raises(DatasetError, match="row 1: no class has category_id 3"):
@@ -143,7 +149,7 @@ def test_boxes_of_the_file_stay(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"image_id": 9}, r"row 2: no image of the split is image_id 9; ids are 1 to 3"),
+        ({"image_id": 9}, r"row 2: no image of the split is image_id 9; ids are 1 to 5"),
         ({"image_id": 4.5}, r"row 2: no image of the split is image_id 4.5"),
         ({"category_id": 3}, r"row 2: no class has category_id 3; classes .* from 1 to 2"),
         ({"category_id": "cat"}, r"row 2: no class has category_id 'cat'"),
@@ -154,6 +160,9 @@ def test_boxes_of_the_file_stay(tmp_path: Path) -> None:
         ({"segmentation": [[1, 2, 3, 4]]}, r"row 2: a polygon is a list"),
         ({"segmentation": "abc"}, r"row 2: segmentation is neither"),
         ({"segmentation": {"size": [20, 31], "counts": "abc"}}, r"row 2: its mask is \[20, 31\]"),
+        ({"segmentation": {"size": 4, "counts": "abc"}}, r"row 2: its mask is 4 pixels"),
+        ({"segmentation": {"size": [20, 30], "counts": [None]}}, r"row 2: .*NoneType"),
+        ({"score": 10**400}, r"row 2: int too large"),
         ({"segmentation": {"size": [20, 30], "counts": "abc"}}, r"row 2: its RLE does not fill"),
         ({"segmentation": {"size": [20, 30], "counts": [1, 2]}}, r"row 2: its runs do not fill"),
     ],
@@ -163,6 +172,11 @@ def test_a_wrong_row_is_one_line(tmp_path: Path, wrong: dict[str, Any], message:
         read(tmp_path, row(image_id=3), row(**{"image_id": 3, **wrong}))
     assert "\n" not in str(error.value)
     assert str(tmp_path / "results.json") in str(error.value)
+
+
+def test_a_name_of_several_images_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"row 2: several images .* image_id 'x\.png'; name the"):
+        read(tmp_path, row(image_id="cat.png"), row(image_id="x.png"))
 
 
 @pytest.mark.parametrize("content", ["{", "{}", "3", '[{"image_id": 1}]', "[3]"])
