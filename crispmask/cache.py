@@ -16,9 +16,9 @@ _PARTIAL_DAYS = 1
 def default_folder() -> Path:
     """Where files are kept: CRISPMASK_CACHE, or crispmask in the user's cache folder."""
     if named := os.environ.get(VARIABLE):
-        return Path(named).expanduser()
+        return Path(os.path.expanduser(named))
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "crispmask"
+    return Path(os.path.expanduser(base)) / "crispmask"
 
 
 def mark_used(path: Path) -> None:

@@ -17,7 +17,8 @@ IMAGE_SUFFIXES = frozenset(
 
 def as_path(text: str) -> Path:
     """A path as written in a data.yaml, perhaps on Windows."""
-    return Path(text.strip().replace("\\", "/")).expanduser()
+    # Path.expanduser would raise for a name that no user has.
+    return Path(os.path.expanduser(text.strip().replace("\\", "/")))
 
 
 def absolute(path: Path) -> Path:

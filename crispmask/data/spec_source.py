@@ -32,7 +32,7 @@ def find_source(data: str | Path) -> Path:
             else the only YAML file; else obj.data of Darknet and CVAT; else a list of class names;
             else a COCO file.
     """
-    path = Path(data).expanduser()
+    path = Path(os.path.expanduser(data))
     if not path.is_dir():
         return path
     if (path / "data.yaml").exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -116,7 +117,7 @@ def resolve(
     cache = default_folder() if config.cache_dir == "auto" else Path(config.cache_dir)
     resolved = replace(
         config,
-        cache_dir=str(cache.expanduser()),
+        cache_dir=os.path.expanduser(cache),
         data=str(data.resolve()),
         model=cast(ModelName, canonical_model(architecture, config.model)),
         backbone=backbone,

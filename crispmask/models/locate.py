@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
@@ -42,4 +43,4 @@ def path_beside(text: str | Path, suffix: str) -> Path:
 def _file(text: str | Path) -> Path:
     if isinstance(text, str) and text.startswith("file://"):
         return Path(url2pathname(unquote(urlsplit(text).path)))
-    return Path(text).expanduser()
+    return Path(os.path.expanduser(text))  # Path.expanduser raises for users there are not

@@ -38,6 +38,12 @@ def fails(path: Path, *words: str) -> str:
 BASE = "train: images/train\nval: images/val\n"
 
 
+def test_a_user_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"~no-such-user/data\.yaml: no such file"):
+        read_spec("~no-such-user/data.yaml")
+    fails(write(tmp_path, BASE.replace("images/val", "~no-such-user/x") + "nc: 1\n"), "~no-such")
+
+
 def test_folders_are_searched_below_in_order(tmp_path: Path) -> None:
     noise = ("images/train/notes.txt", "images/train/._b.jpg", "images/train/.cache/x.jpg")
     path = write(tmp_path, BASE + "names: [cat, dog]\n", (*IMAGES, *noise))

@@ -16,6 +16,7 @@ def test_ways_to_write_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert local_path(text) == file
         assert path_beside(text, ".onnx") == tmp_path / "a b.onnx"
     assert path_beside("runs/best.pt", "_aot.pt2") == Path("runs/best_aot.pt2")
+    assert local_path("~no-such-user/a.pt") == Path("~no-such-user/a.pt")
     assert path_beside("coco", ".onnx") == Path("coco.onnx")
 
 
