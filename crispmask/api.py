@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from crispmask.augment.transform import Transform
 from crispmask.config import AugmentConfig, TrainConfig
 from crispmask.engine.callback import Callback
 from crispmask.engine.fit import TrainResult, fit
+from crispmask.engine.resolve import from_plain
 from crispmask.errors import ConfigError
 from crispmask.models.weights import model_of
 from crispmask.recipes import with_recipe
@@ -56,6 +57,6 @@ def train_config(**settings: Any) -> TrainConfig:
     rest = {name: settings[name] for name in settings if name not in augment_names}
     if augment and "augment" in rest:
         raise ConfigError(f"give {', '.join(augment)} inside `augment` or beside it, not both")
-    if augment:
-        rest["augment"] = AugmentConfig(**augment)
-    return TrainConfig(**rest)
+    given = augment or rest.get("augment", {})
+    rest["augment"] = asdict(given) if isinstance(given, AugmentConfig) else given
+    return from_plain(rest, "train()")

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 class Stop:
     """Calling it asks the run to end: `event.stop("good enough")`.
 
-    The epoch that goes on is cut short after the next batch; what it was trained on is
-    validated and saved as at the end of every run.
+    The epoch that goes on is cut short after the next batch, or finished where several processes
+    train together; what it was trained on is validated and saved as at the end of every run.
 
     Attributes:
         reason: the first one given; None while nobody has asked.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from crispmask.engine.own_callbacks import describe_start, make_console, own_cal
 from crispmask.engine.page.run import write_run_page
 from crispmask.engine.prepare import make_loaders, make_network, read_data, val_batch
 from crispmask.engine.progress import show_download
+from crispmask.engine.ranks import is_first_started
 from crispmask.engine.report import draw_results, write_report
 from crispmask.engine.resolve import Settings, resolve, save_train_config
 from crispmask.engine.resume import Resumed, read_resumed
@@ -42,6 +44,8 @@ from crispmask.engine.slices import memory_in_words
 from crispmask.engine.together import joined
 from crispmask.engine.workdir import choose_work_dir, held
 from crispmask.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,8 @@ def _fit(
 
     # What can fail at once fails before the images are read.
     dataset = read_with_val(config.data, config.val_fraction)
-    for note in dataset.notes:
+    speaks = seat is None and is_first_started()  # all ranks find the same to say
+    for note in dataset.notes if speaks else ():
         tell.on_note(note)
     num_classes = len(dataset.names)
     settings = resolve(config, work_dir, dataset.file, num_classes, len(dataset.train))
@@ -126,6 +131,8 @@ def _fit(
         tell.on_note(note)
         asked = replace(asked, batch=config.batch)
         settings = resolve(config, work_dir, dataset.file, num_classes, len(dataset.train))
+    if settings.lr_warning and speaks:
+        log.warning(settings.lr_warning)
     with joined(settings, asked, transform, seat) as fabric:
         # Another process may have found other folders taken.
         settings = fabric.broadcast(settings)

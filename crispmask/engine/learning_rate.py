@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crispmask.config import TrainConfig
 from crispmask.engine.optim import OptimizerName
-
-log = logging.getLogger(__name__)
 
 FORMULA_LR = 0.002
 """Peak learning rate with one class; it falls with 5 / (4 + classes).
@@ -57,10 +54,17 @@ With SOLOv2 at batch 8 the rate 0.01 is 3.2 times it, momentum counted, and know
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A peak learning rate and where it comes from, in words."""
+    """A peak learning rate.
+
+    Attributes:
+        lr: the rate.
+        reason: where it comes from, in words.
+        warning: what speaks against it; empty if nothing does.
+    """
 
     lr: float
     reason: str
+    warning: str = ""
 
 
 def choose_rate(
@@ -90,18 +94,16 @@ def choose_rate(
     times = config.lr / scaled
     if optimizer == "sgd":  # momentum m sums gradients up to 1 / (1 - m) of one
         times *= (1 - published.momentum) / (1 - momentum)
+    warning = ""
     if optimizer == published.optimizer and times > BOLD and config.lr > auto.lr:
-        log.warning(
-            "--lr %g is %.1f times the published rate scaled to %d images per step (%.3g%s): "
-            "training may explode; --lr auto takes %.4g",
-            config.lr,
-            times,
-            images_per_step,
-            scaled,
-            ", momentum counted" if optimizer == "sgd" else "",
-            auto.lr,
+        counted = ", momentum counted" if optimizer == "sgd" else ""
+        warning = (
+            f"--lr {config.lr:g} is {times:.1f} times the published rate scaled to "
+            f"{images_per_step} images per step ({scaled:.3g}{counted}): training may explode; "
+            f"--lr auto takes {auto.lr:.4g}"
         )
-    return optimizer, momentum, Rate(config.lr, f"given, {times:.1f} x the linearly scaled rate")
+    reason = f"given, {times:.1f} x the linearly scaled rate"
+    return optimizer, momentum, Rate(config.lr, reason, warning)
 
 
 def formula_lr(num_classes: int) -> float:

@@ -98,6 +98,19 @@ def started_by_others() -> bool:
     return _started(os.environ) is not None
 
 
+def is_first_started(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether torchrun or SLURM started this process as rank 0, or did not start it as a rank.
+
+    Args:
+        environment: variables of the process; those of this one if None.
+    """
+    environment = os.environ if environment is None else environment
+    started = _started(environment)
+    if started is None:
+        return True
+    return environment.get("RANK" if started[0] == "torchrun" else "SLURM_PROCID") == "0"
+
+
 def _started(environment: Mapping[str, str]) -> tuple[Starter, int, int] | None:
     """Who started this process as one of several, processes per machine, machines."""
     if "TORCHELASTIC_RUN_ID" in environment:

@@ -41,6 +41,7 @@ class Settings:
         batch: images per step.
         lr: peak learning rate.
         lr_reason: where it comes from, in words.
+        lr_warning: what speaks against it; empty if nothing does.
         optimizer: what turns gradients into steps.
         weight_decay: of weights that are decayed.
         freeze: stages of the backbone that are not trained.
@@ -57,6 +58,7 @@ class Settings:
     batch: int
     lr: float
     lr_reason: str
+    lr_warning: str
     optimizer: OptimizerName
     weight_decay: float
     freeze: int
@@ -149,6 +151,7 @@ def resolve(
         batch,
         rate.lr,
         rate.reason,
+        rate.warning,
         optimizer,
         weight_decay,
         freeze,
@@ -193,29 +196,26 @@ def from_plain(values: Mapping[str, Any], source: str) -> TrainConfig:
         raise ConfigError(f"{source}: unknown setting augment.{unknown[0]}; remove it")
     try:
         return TrainConfig(**{**values, "augment": AugmentConfig(**augment)})
-    except TypeError as error:  # a text where a number belongs fails in a comparison
-        raise ConfigError(f"{source}: a setting has a value of the wrong kind ({error})") from error
+    except (TypeError, AttributeError) as error:  # a text where a number belongs, or the like
+        name = _wrong_kind(TrainConfig, values) or _wrong_kind(AugmentConfig, augment)
+        raise ConfigError(
+            f"{source}: {name or 'a setting'} has a value of the wrong kind ({error})"
+        ) from error
+
+
+def _wrong_kind(kind: type[Any], values: Mapping[str, Any]) -> str:
+    """The first setting whose value is refused also without the others; empty if none is."""
+    for name, value in values.items():
+        try:
+            kind(**{name: value})
+        except ConfigError:
+            continue
+        except (TypeError, AttributeError):
+            return name
+    return ""
 
 
 def save_train_config(config: TrainConfig, path: Path) -> None:
     """Writes config.yaml."""
     with replacing(path) as partial:
         partial.write_text(yaml.safe_dump(to_plain(config), sort_keys=False), encoding="utf-8")
-
-
-def load_train_config(path: str | Path) -> TrainConfig:
-    """Reads the config.yaml of a run.
-
-    Raises:
-        ConfigError: missing, not YAML, or with settings that cannot be.
-    """
-    path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{path}: holds no settings; give the config.yaml of a run")
-    return from_plain(values, str(path))

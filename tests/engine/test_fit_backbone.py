@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from rich.console import Console
 from toy_dataset import write_toy_dataset
 
@@ -18,7 +19,7 @@ from crispmask.engine import epochs as epochs_module
 from crispmask.engine import fit as fit_module
 from crispmask.engine.checkpoint import load_checkpoint
 from crispmask.engine.fit import fit
-from crispmask.engine.resolve import load_train_config
+from crispmask.engine.resolve import from_plain
 from crispmask.errors import ConfigError
 
 
@@ -57,7 +58,7 @@ def test_trains_resumes_and_loads(
         "learning rate x 0.5, layer decay 0.8"
     ) in out.getvalue()
 
-    saved = load_train_config(straight.work_dir / "config.yaml")
+    saved = from_plain(yaml.safe_load((straight.work_dir / "config.yaml").read_text()), "x")
     assert saved.backbone == "test_efficientnet.r160_in1k"
     assert (saved.freeze, saved.norm_eval) == (2, True)
     assert (saved.backbone_lr, saved.layer_decay) == (0.5, 0.8)

@@ -10,7 +10,7 @@ from torch import nn
 
 from crispmask.config import TrainConfig
 from crispmask.engine.children import describe, pack
-from crispmask.engine.ranks import Ranks, rank_batch, resolve_ranks
+from crispmask.engine.ranks import Ranks, is_first_started, rank_batch, resolve_ranks
 from crispmask.engine.resolve import resolve
 from crispmask.engine.seat import Seat, SeatEnvironment, first_seat
 from crispmask.engine.together import joined
@@ -33,6 +33,14 @@ def _ranks(device: str = "cpu", environment: dict[str, str] | None = None, **fla
 @pytest.fixture
 def four_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+
+
+def test_who_is_the_first() -> None:
+    assert is_first_started({})
+    assert is_first_started({"RANK": "1"})  # nobody started it as one of several
+    for rank in (0, 1):
+        assert is_first_started({**TORCHRUN, "RANK": str(rank)}) == (rank == 0)
+        assert is_first_started({**SLURM, "SLURM_PROCID": str(rank)}) == (rank == 0)
 
 
 def test_one_process_unless_asked_for() -> None:
