@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from crispmask.atomic import replacing
+from crispmask.engine.peak import resident_mb
 from crispmask.errors import CrispmaskError
 
 REQUEST = "request.json"
@@ -137,7 +138,7 @@ def _run(command: Sequence[str], job: Job, say: Callable[[str], None]) -> tuple[
             raise
         process.returncode = os.waitstatus_to_exitcode(status)
         reader.join(timeout=10)
-    return process.returncode, usage.ru_maxrss / 1024
+    return process.returncode, resident_mb(usage.ru_maxrss)
 
 
 def _copy(stream: Any, log: Any, job: Job, say: Callable[[str], None]) -> None:

@@ -13,7 +13,7 @@ from crispmask.compare import ours, yolo
 from crispmask.compare.config import CompareConfig, Row, rows_of
 from crispmask.compare.jobs import run_job
 from crispmask.compare.page import write_page
-from crispmask.compare.score import Entry, Score, Training, latency_of, size_of
+from crispmask.compare.score import Entry, Score, Training, latency_of
 from crispmask.compare.table import write_tables
 from crispmask.config import TrainConfig
 from crispmask.data.coco import write_json_atomic
@@ -23,6 +23,8 @@ from crispmask.data.scan import build_index
 from crispmask.data.set_aside import read_with_val
 from crispmask.data.spec import DatasetSpec
 from crispmask.loading import load
+from crispmask.models.flops import count_flops
+from crispmask.models.interface import Network
 from crispmask.predict import Model
 from crispmask.validate import validate, validate_predictions
 
@@ -171,8 +173,15 @@ def _score_weights(
     images = [read_image(val.path(i)) for i in range(0, len(val), step)][:LATENCY_IMAGES]
     score["latency_ms"] = latency_of(model, images, imgsz)
     if isinstance(model, Model):
-        score["parameters"], score["gflops"] = size_of(model.network)
+        score |= size_of(model.network)
     return score
+
+
+def size_of(network: Network[Any]) -> Score:
+    """Millions of parameters, and GFLOPs of one 640 x 640 image where they can be counted."""
+    size = {"parameters": sum(p.numel() for p in network.parameters()) / 1e6}
+    flops = count_flops(network, 640)
+    return size if flops is None else {**size, "gflops": flops / 1e9}
 
 
 def _cost(training: Training, cost: Mapping[str, float]) -> Score:

@@ -74,21 +74,6 @@ class Entry:
     curve: Curve
 
 
-def size_of(network: Any) -> tuple[float, float]:
-    """Millions of parameters, and GFLOPs of one 640 x 640 image, a multiply-add counted as 2."""
-    import copy
-
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    parameters = sum(p.numel() for p in network.parameters())
-    network = copy.deepcopy(network).to("meta").eval()
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        network(torch.zeros(1, 3, 640, 640, device="meta"))
-    return parameters / 1e6, counter.get_total_flops() / 1e9
-
-
 def latency_of(model: Any, images: list[NDArray[np.uint8]], imgsz: int | None) -> float:
     """Median milliseconds from the pixels of an image to its masks at the same size.
 

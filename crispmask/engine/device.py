@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
 from crispmask.data.processes import usable_cpus
+from crispmask.engine.peak import resident_mb
 from crispmask.engine.ranks import Ranks
 from crispmask.engine.seat import Seat, SeatEnvironment
 from crispmask.errors import ConfigError
@@ -24,6 +26,12 @@ _FABRIC_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]]
     "bf16": "bf16-mixed",
     "16": "16-mixed",
 }
+
+
+LONGEST_WAIT = timedelta(hours=6)
+"""Processes wait so long for one that works alone, as rank 0 does when it fills a cache on the
+disk; torch's half an hour is too short for very many photographs. One that has died is noticed
+without it: by who started it, and by its connections."""
 
 
 def resolve_device(device: str) -> str:
@@ -83,7 +91,7 @@ def make_fabric(ranks: Ranks, precision: Precision, seat: Seat | None = None) ->
         devices=devices,
         num_nodes=ranks.nodes,
         precision=fabric_precision,
-        strategy=DDPStrategy(gradient_as_bucket_view=True),
+        strategy=DDPStrategy(gradient_as_bucket_view=True, timeout=LONGEST_WAIT),
         plugins=None if seat is None else [SeatEnvironment(seat, ranks)],
     )
 
@@ -130,8 +138,7 @@ def peak_memory_mb(device: torch.device) -> float:
     with suppress(OSError, IndexError):  # Linux: what getrusage says there may be its parent's
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return int(status.split("VmHWM:")[1].split()[0]) / 2**10
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB here
+    return resident_mb(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def _gpu_numbers(device: str) -> list[int]:

@@ -57,6 +57,8 @@ def with_probed_batch(
     found, needed = largest_batch(
         lambda batch: _peak_bytes(settings, num_classes, batch), int(SHARE * free)
     )
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(ranks.gpus[0])  # that of the probe is not that of the run
     if not found:
         raise ConfigError(
             f"--batch probe: not even one image of {config.imgsz} px fits into the "

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
+from lightning_fabric.strategies.ddp import DDPStrategy
 
 from crispmask.engine.device import (
+    LONGEST_WAIT,
     describe_device,
     make_fabric,
     peak_memory_mb,
@@ -11,7 +15,9 @@ from crispmask.engine.device import (
     resolve_precision,
     usable_workers,
 )
+from crispmask.engine.peak import resident_mb
 from crispmask.engine.ranks import Ranks
+from crispmask.engine.seat import Seat
 from crispmask.errors import ConfigError
 
 
@@ -68,6 +74,20 @@ def test_fabric_on_the_cpu() -> None:
     assert fabric.device.type == "cpu"
     assert "cpu" in describe_device(fabric.device)
     assert peak_memory_mb(fabric.device) > 10
+
+
+@pytest.mark.parametrize(("system", "maxrss"), [("darwin", 5 * 2**20), ("linux", 5 * 2**10)])
+def test_memory_as_the_system_counts_it(
+    system: str, maxrss: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    assert resident_mb(maxrss) == 5
+
+
+def test_processes_wait_for_one_that_works_alone() -> None:
+    strategy = make_fabric(Ranks("cpu", (), 2), "32", Seat(0, 0, "127.0.0.1", 1)).strategy
+    assert isinstance(strategy, DDPStrategy)
+    assert strategy._timeout == LONGEST_WAIT
 
 
 def test_workers_are_no_more_than_cpus(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,11 @@ from torch import nn
 from toy_network import ToyNetwork, make_batch, make_batches
 
 from crispmask.config import TrainConfig
+from crispmask.engine import probe
 from crispmask.engine import slices as slices_module
 from crispmask.engine.device import make_fabric
 from crispmask.engine.probe import INSTANCES, LARGEST, _noise, largest_batch, with_probed_batch
+from crispmask.engine.ranks import Ranks
 from crispmask.engine.resolve import Settings, resolve
 from crispmask.engine.run import Run, restore_run, start_run, training_state
 from crispmask.engine.slices import cut, is_out_of_memory, memory_in_words
@@ -269,6 +271,24 @@ def test_a_probe_without_a_gpu_takes_the_table() -> None:
     assert config.batch == 8
     assert "tries out GPUs only, this run is on cpu; takes the 8 of the model table" in line
     assert _settings(batch=-1).batch == 8
+
+
+def test_the_memory_of_a_probe_is_not_that_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = _settings(batch="probe")
+    settings = replace(settings, ranks=Ranks("cuda", (1,)))
+    peaks = {1: 0}
+
+    def needs(settings: Settings, num_classes: int, batch: int) -> int:
+        peaks[1] = batch << 30
+        return peaks[1]
+
+    monkeypatch.setattr(probe, "_peak_bytes", needs)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda gpu: (10 << 30, 16 << 30))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda gpu: peaks.update({gpu: 0}))
+    config, _ = with_probed_batch(settings.config, settings, 2)
+    assert config.batch == 8
+    assert peaks == {1: 0}
 
 
 @pytest.mark.parametrize("architecture", ["solov2", "rtmdet-ins"])
