@@ -120,8 +120,9 @@ def validate(
         "data": spec.file,
         "architecture": architecture,
         "model": model,
-        "imgsz": imgsz,
+        "imgsz": imgsz if isinstance(loaded, Model) else asked,  # one number is no graph's two
         "split": split,
+        "val_fraction": val_fraction or None,
     }
     seconds = time.perf_counter() - start
     facts = {
@@ -175,7 +176,9 @@ def validate_predictions(
     settings = {
         "predictions": predictions,
         "data": spec.file,
+        "imgsz": imgsz,
         "split": split,
+        "val_fraction": val_fraction or None,
         "ids_of": ids_of,
         "image_ids": image_ids,
     }

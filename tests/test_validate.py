@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from small_graphs import INFO
 from crispmask.errors import ConfigError, DatasetError
 from crispmask.runtime.info import GraphInfo
 from crispmask.runtime.model import GraphModel
-from crispmask.validate import validate
+from crispmask.validate import validate, validate_predictions
 
 
 class Nothing(GraphModel):
@@ -75,3 +76,23 @@ def test_other_names_are_warned_of(
     (warning,) = [r for r in caplog.records if "names" in r.getMessage()]
     assert warning.levelno == logging.WARNING
     assert "class 1 is shape_1, but Shape_1 in a.onnx (1 of 2 names differ)" in warning.getMessage()
+
+
+def test_the_report_says_how_to_do_it_again(
+    graph: Nothing, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "crispmask.validate.write_val_page",
+        lambda folder, evaluation, index, title, settings, facts: pages.append(settings),
+    )
+    text = data.read_text()
+    data.write_text("".join(x for x in text.splitlines(True) if not x.startswith("val")))
+    for name in ("b.jpg", "c.jpg"):
+        shutil.copyfile(data.parent / "images/train/000.jpg", data.parent / "images/train" / name)
+    validate("a.onnx", data, out=tmp_path / "a", val_fraction=0.4, workers=0)
+    found = tmp_path / "a/predictions.json"
+    validate_predictions(found, data, out=tmp_path / "b", val_fraction=0.4, workers=0)
+    validate_predictions(found, data, 320, "train", tmp_path / "c", workers=0)
+    assert [page["val_fraction"] for page in pages] == [0.4, 0.4, None]
+    assert [page["imgsz"] for page in pages] == [None, 640, 320]
