@@ -52,8 +52,6 @@ class EpochLog:
         lr: learning rate of the last batch.
         grad_norm: mean norm of the gradients before clipping.
         num_images: images seen.
-        num_updates: changes of the weights that were due.
-        num_skipped: those left out, because gradients were not finite.
         seconds: time taken.
         data_seconds: of it, time spent waiting for batches.
     """
@@ -62,8 +60,6 @@ class EpochLog:
     lr: float
     grad_norm: float
     num_images: int
-    num_updates: int
-    num_skipped: int
     seconds: float
     data_seconds: float
 
@@ -115,7 +111,7 @@ def train_epoch(
     start = time.perf_counter()
     sums: dict[str, float] = defaultdict(float)
     norms: list[float] = []
-    lr, num_images, num_finite, num_skipped = 0.0, 0, 0, 0
+    lr, num_images, num_finite = 0.0, 0, 0
     waiting = _Waiting(batches)
     for batch, is_last in _mark_last(waiting):
         log = train_step(run, batch, is_last)
@@ -126,7 +122,6 @@ def train_epoch(
                 sums[name] += value
         if log.grad_norm is not None:
             norms.append(log.grad_norm)
-            num_skipped += not log.is_finite
         on_step(log, batch)
     run.epoch += 1
     used = [norm for norm in norms if math.isfinite(norm)]
@@ -135,8 +130,6 @@ def train_epoch(
         lr=lr,
         grad_norm=sum(used) / len(used) if used else math.nan,
         num_images=num_images,
-        num_updates=len(norms),
-        num_skipped=num_skipped,
         seconds=time.perf_counter() - start,
         data_seconds=waiting.seconds,
     )

@@ -106,7 +106,8 @@ def held(work_dir: WorkDir) -> Iterator[None]:
         yield
     finally:
         if lock.is_locked:
-            Path(lock.lock_file).unlink(missing_ok=True)
+            with suppress(OSError):  # on Windows a file that is open stays
+                Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
         for path in new:
             with suppress(OSError):  # it holds something, or was never made

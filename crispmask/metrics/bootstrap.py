@@ -56,16 +56,6 @@ class Intervals:
     class_ap: tuple[Interval, ...]
     num_samples: int
 
-    def to_json(self, prefix: str) -> dict[str, list[float]]:
-        """Low and high end under the keys of metrics.json."""
-        named = {
-            "mAP50-95": self.map50_95,
-            "mAP50": self.map50,
-            "mAP75": self.map75,
-            "AR100": self.ar100,
-        }
-        return {f"{prefix}/{key}": [value.low, value.high] for key, value in named.items()}
-
 
 def bootstrap(outcomes: Outcomes, num_samples: int | None = None, seed: int = 0) -> Intervals:
     """Percentile intervals from drawing as many images as there are, with replacement.

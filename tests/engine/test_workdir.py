@@ -64,6 +64,19 @@ def test_a_file_of_that_name_is_an_error() -> None:
         choose_work_dir(TrainConfig(work_dir="mine"))
 
 
+def test_a_lock_that_cannot_be_removed_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "in use", str(path))
+
+    work_dir = WorkDir(tmp_path / "run")
+    with monkeypatch.context() as patch, held(work_dir):
+        patch.setattr(Path, "unlink", refuse)
+    with held(work_dir):
+        pass
+
+
 _HOLDER = """
 import sys, time
 from pathlib import Path
