@@ -25,7 +25,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}{_MARK}")
     try:
         yield partial
-        with partial.open("rb") as file:
+        with partial.open("r+b") as file:  # Windows syncs only what is open for writing
             os.fsync(file.fileno())  # before the move: a crash must not leave an empty file
         os.replace(partial, path)
     except OSError as error:

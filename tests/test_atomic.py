@@ -21,6 +21,19 @@ def test_takes_the_place_of_the_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="asks for the mode of an open file as POSIX does")
+def test_synced_while_open_for_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    modes = []
+    monkeypatch.setattr(
+        os, "fsync", lambda file: modes.append(fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE)
+    )
+    with replacing(tmp_path / "a.txt") as partial:
+        partial.write_text("new")
+    assert modes == [os.O_RDWR]  # Windows refuses what is open for reading only
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_error_leaves_the_file_that_was_there(tmp_path: Path, error: type) -> None:
     path = tmp_path / "a.txt"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from crispmask.atomic import replacing
 from crispmask.data.index import DatasetIndex
+from crispmask.data.paths import common_folder
 from crispmask.geometry.polygons import part_area, polygons_area
 from crispmask.geometry.raster import rasterise
 from crispmask.geometry.rle import encode_masks
@@ -26,9 +26,9 @@ def coco_ground_truth(index: DatasetIndex, names: Sequence[str]) -> dict[str, An
     """The annotations of a split as COCO writes them.
 
     Image ids count from 1 in the order of the index, annotation ids from 1; the category id of
-    a label is label + 1. `file_name` starts at the folder that all images share. Instances
-    whose parts lie beside each other are polygons; with holes they are compressed RLE, because
-    COCO fills all polygons of an instance. Crowds have `iscrowd` 1 and are RLE as in COCO.
+    a label is label + 1. `file_name` starts at the folder that all images share, if there is one.
+    Instances whose parts lie beside each other are polygons; with holes they are compressed RLE,
+    because COCO fills all polygons of an instance. Crowds have `iscrowd` 1 and are RLE as in COCO.
 
     Coordinates have as few digits as give the same normalised float32 again: nothing is lost on
     the way back, and those of a dataset that came from COCO are as they were there.
@@ -38,11 +38,11 @@ def coco_ground_truth(index: DatasetIndex, names: Sequence[str]) -> dict[str, An
         names: class names by label.
     """
     paths = [index.path(i) for i in range(len(index))]
-    folder = os.path.commonpath([path.parent for path in paths]) if paths else ""
+    folder = common_folder(path.parent for path in paths)
     images = [
         {
             "id": i + 1,
-            "file_name": path.relative_to(folder).as_posix(),
+            "file_name": (path.relative_to(folder) if folder else path).as_posix(),
             "width": index.size(i)[1],
             "height": index.size(i)[0],
         }

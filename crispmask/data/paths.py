@@ -64,6 +64,22 @@ def sorted_paths(texts: Iterable[str]) -> ImagePaths:
     return ImagePaths(sorted(texts, key=lambda text: text.replace(os.sep, "\0")))
 
 
+def common_folder(folders: Iterable[Path]) -> Path | None:
+    """The deepest folder that holds all of these; None if there is none: two drives of Windows."""
+    try:
+        return Path(os.path.commonpath(list(folders)))
+    except ValueError:
+        return None
+
+
+def path_from(path: str | Path, folder: str | Path) -> str:
+    """The way from a folder to a path; the path itself where it is on another drive of Windows."""
+    try:
+        return os.path.relpath(path, folder)
+    except ValueError:
+        return str(path)
+
+
 def label_path(image: Path) -> Path:
     """The label file of an image: the last folder `images` becomes `labels`, the suffix .txt.
 

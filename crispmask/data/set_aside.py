@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from crispmask.data.paths import path_from
 from crispmask.data.spec import DatasetSpec, read_spec
 from crispmask.errors import DatasetError
 
@@ -57,7 +58,7 @@ def set_aside(spec: DatasetSpec, fraction: float) -> DatasetSpec:
     num = len(spec.train)
     if num < 2:
         raise DatasetError(f"{spec.file}: {num} images cannot be split; add some to train")
-    order = sorted(range(num), key=lambda i: _rank(os.path.relpath(spec.train.texts[i], spec.root)))
+    order = sorted(range(num), key=lambda i: _rank(path_from(spec.train.texts[i], spec.root)))
     chosen = set(order[: min(max(round(num * fraction), 1), num - 1)])
     val = spec.train.take(sorted(chosen))
     note = f"{len(val)} of {num} training images are set aside to validate on"

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from crispmask.data.labels import read_label_text
-from crispmask.data.paths import label_path
+from crispmask.data.paths import common_folder, label_path
 from crispmask.data.rings import format_label_line, split_rings
 from crispmask.data.rows import Row, parse_rows
 from crispmask.data.spec import DatasetSpec
@@ -203,17 +203,18 @@ def _rectangle(row: Row, size: Size) -> str:
     return format_label_line(row.label, (corners.astype(np.float32),), size)
 
 
-def _common_folders(found: Examination) -> dict[str, Path]:
+def _common_folders(found: Examination) -> dict[str, Path | None]:
     return {
-        split: Path(os.path.commonpath([r.image.parent for r in found.records if r.split == split]))
+        split: common_folder(r.image.parent for r in found.records if r.split == split)
         for split in found.counts
     }
 
 
-def _free_name(image: Path, base: Path, split: str, taken: set[str]) -> Path:
+def _free_name(image: Path, base: Path | None, split: str, taken: set[str]) -> Path:
     """Where an image lies in its split; numbered where two would get the same label file."""
+    below = image.parent.relative_to(base or image.anchor)
     # A folder `images` in the middle would move the labels away from those of the others.
-    folder = Path(*(part for part in image.parent.relative_to(base).parts if part != "images"))
+    folder = Path(*(part for part in below.parts if part != "images"))
     number, stem = 1, image.stem
     while f"{split}/{folder / stem}".casefold() in taken:
         number += 1

@@ -173,6 +173,17 @@ def test_file_names_start_at_the_common_folder(tmp_path: Path) -> None:
     assert [row["file_name"] for row in content["images"]] == ["a/x.png", "a/b/x.png", "c/x.png"]
 
 
+def test_file_names_of_images_without_a_common_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = [tmp_path / "a.png", Path("b.png")]  # as two drives of Windows
+    for path in paths:
+        Image.new("RGB", (4, 4)).save(path)
+    content = coco_ground_truth(build_index(paths, 1), ["thing"])
+    assert [row["file_name"] for row in content["images"]] == [paths[0].as_posix(), "b.png"]
+
+
 def test_json_is_written_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ntpath
 import os
 import random
 from pathlib import Path
@@ -8,7 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crispmask.data.paths import ImagePaths, label_path, label_text, sorted_paths
+from crispmask.data.paths import (
+    ImagePaths,
+    common_folder,
+    label_path,
+    label_text,
+    path_from,
+    sorted_paths,
+)
+
+
+def test_what_lies_on_two_drives(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert common_folder([Path("/a/b"), Path("/a/c/d")]) == Path("/a")
+    assert common_folder([Path("/a/b"), Path("c")]) is None
+    assert common_folder([]) is None
+    assert path_from("/a/b/c.jpg", Path("/a/d")) == os.path.join("..", "b", "c.jpg")
+    monkeypatch.setattr(os.path, "relpath", ntpath.relpath)
+    assert path_from(r"D:\a\c.jpg", r"D:\a") == "c.jpg"
+    assert path_from(r"D:\a\c.jpg", r"C:\a") == r"D:\a\c.jpg"
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,20 @@ def test_folders_of_a_split_are_kept(clean: Path, tmp_path: Path) -> None:
     assert examine(out, imgsz=96).counts == examine(clean, imgsz=96).counts
 
 
+def test_images_without_a_common_folder(
+    clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def two_drives(paths: object) -> str:
+        raise ValueError("Paths don't have the same drive")
+
+    monkeypatch.setattr(os.path, "commonpath", two_drives)
+    repair(clean, tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out/images").rglob("*.jpg")) == [
+        f"{name}.jpg" for name in "abcde"
+    ]
+    assert codes(examine(tmp_path / "out", imgsz=96)) == []
+
+
 @pytest.mark.parametrize("copy", ["copy", "hardlink", "symlink"])
 def test_ways_to_copy(clean: Path, tmp_path: Path, copy: str) -> None:
     repair(clean, tmp_path / "out", copy=copy)
