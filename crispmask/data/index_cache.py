@@ -230,7 +230,9 @@ def _remove_old(folder_key: str) -> None:
 @cache
 def _code() -> str:
     """Of how files are read: an index made by other code is not used."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    data = Path(__file__).parent
+    folders = (data, data.parent / "geometry")
+    sources = [source for folder in folders for source in sorted(folder.glob("*.py"))]
     return _digest(__version__, *(source.read_bytes() for source in sources))
 
 

@@ -252,3 +252,12 @@ def test_joined_and_taken_indexes_are_as_if_read_in_this_order(seed: int) -> Non
     assert_same(whole, of(list(range(num))))
     for order in (rng.permutation(num), rng.integers(num, size=4), np.zeros(0, dtype=np.int64)):
         assert_same(take_images(whole, order), of(order.tolist()))
+
+
+def test_an_index_of_other_code_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    original = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(path), original(path))[1])
+    index_cache._code.__wrapped__()
+    rooms = {path.parent.name for path in read}
+    assert rooms == {"data", "geometry"}  # rows, and the outlines and areas they go through
