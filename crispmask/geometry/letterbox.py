@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -10,25 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crispmask.types import Size
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """How an image was fitted.
-
-    Attributes:
-        original: size before.
-        resized: size after, without padding.
-    """
-
-    original: Size
-    resized: Size
-
-    @property
-    def scale_xy(self) -> tuple[float, float]:
-        """Resized over original, (x, y); they differ by the rounding of the sides."""
-        (height, width), (new_height, new_width) = self.original, self.resized
-        return new_width / width, new_height / height
 
 
 def fit_size(original: Size, imgsz: int | Size, upscale: bool = True) -> Size:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crispmask.geometry.letterbox import Fit, fit_size, pad_image, resize_image, round_up
+from crispmask.geometry.letterbox import fit_size, pad_image, resize_image, round_up
 from crispmask.types import Size
 
 
@@ -31,10 +31,6 @@ def test_fit_size_reaches_the_longest_side(height: int, width: int, imgsz: int) 
     fitted = fit_size((height, width), imgsz)
     assert max(fitted) == imgsz
     assert min(fitted) >= 1
-
-
-def test_scale_of_a_fit_is_xy() -> None:
-    assert Fit(original=(100, 200), resized=(50, 400)).scale_xy == (2, 0.5)
 
 
 def test_resize_keeps_an_image_of_that_size() -> None:
