@@ -133,5 +133,5 @@ def _read_json(path: Path) -> Any:
         raise DatasetError(
             f"{path}:{error.lineno}: not JSON, {error.msg}; export it again"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # other bytes, or a number of thousands of digits
         raise DatasetError(f"{path}: cannot be read as text ({error}); export it again") from error

@@ -96,13 +96,21 @@ def read_rows(
         labels.append(labels_by_id[row["category_id"]])
         instances.append(rings)
         crowd.append(bool(row.get("iscrowd", 0)))
-        number = row.get("id")
-        ids.append(number if isinstance(number, int) and abs(number) < 2**63 else -1)
+        ids.append(_number(row.get("id")))
     return CocoRows(
         labels_of_instances(labels, instances, crowd),
         np.array(ids, dtype=np.int64),
         tuple(problems),
     )
+
+
+def _number(annotation: Any) -> int:
+    """An id as a number, also where it is written as text; -1 if it is none that fits."""
+    try:
+        number = int(annotation) if isinstance(annotation, (int, str)) else -1
+    except ValueError:
+        return -1
+    return number if abs(number) < 2**63 else -1
 
 
 def _box(values: Any) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from crispmask.data.coco_images import CocoImages, CocoSource
 from crispmask.data.spec import DatasetSpec
-from crispmask.doctor.rows import Instance, RowFinding, RowReport, check_instances
+from crispmask.doctor.rows import Instance, RowFinding, RowReport, check_instances, line_text
 
 _CODES = {
     "box": "row-box",
@@ -31,7 +31,7 @@ class AnnotationReport:
     Attributes:
         rows: of those that can be used, crowds left out; the line of a finding is the id of its
             annotation.
-        named: every finding with the id of its annotation.
+        named: every finding with the id of its annotation, ? where that is no number.
         digest: the same for the same annotations.
     """
 
@@ -69,11 +69,11 @@ def check_annotations(source: CocoSource, i: int, imgsz: int) -> AnnotationRepor
             continue
         first = distinct.setdefault((instance.label, content), instance)
         if first is not instance:
-            message = f"the same as annotation {first.line}"
+            message = f"the same as annotation {line_text(first.line)}"
             findings.append(RowFinding("row-duplicate", instance.line, message))
     size = source.index.size(i)
     rows = check_instances(list(distinct.values()), findings, size, imgsz, "annotation")
-    named += [(str(finding.line), finding) for finding in rows.findings]
+    named += [(line_text(finding.line), finding) for finding in rows.findings]
     return AnnotationReport(rows, tuple(named), digest.digest())
 
 

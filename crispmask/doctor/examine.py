@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,14 +126,11 @@ def _numbered(records: Iterable[Record]) -> tuple[str, ...]:
 
 def _sorted(problems: list[Problem]) -> list[Problem]:
     """Errors, then warnings, then the rest; in each by kind, file and line."""
-    # A file that is in two splits was looked at twice.
-    once = {(p.code, p.file, p.line, p.message): p for p in reversed(problems)}
+    # A file that is in two splits was looked at twice. Annotations can have the same name.
+    once: dict[tuple[object, ...], Problem] = {}
+    for p in problems:
+        once.setdefault((p.code, p.file, p.annotation and p.image, p.line, p.message), p)
     return sorted(
         once.values(),
         key=lambda p: (SEVERITIES.index(p.severity), _ORDER[p.code], str(p.file), p.line, p.split),
     )
-
-
-def count_codes(problems: Iterable[Problem]) -> Counter[str]:
-    """Problems of each kind."""
-    return Counter(problem.code for problem in problems)

@@ -13,7 +13,7 @@ from crispmask.data.coco_images import CocoSource
 from crispmask.data.coco_rows import AnnotationProblem
 from crispmask.data.rings import format_label_line
 from crispmask.doctor.annotations import instances_of
-from crispmask.doctor.rows import NO_AREA
+from crispmask.doctor.rows import NO_AREA, line_text
 from crispmask.geometry.crossings import worst_crossing
 from crispmask.geometry.polygons import polygons_area
 from crispmask.types import Size
@@ -71,9 +71,11 @@ def write_rows(source: CocoSource, i: int, target: Path, boxes: BoxMode) -> Iter
         elif row in rows:
             reason = f"the same as annotation {rows[row]}"
         else:
-            rows[row] = str(instance.line)
+            rows[row] = line_text(instance.line)
             continue
-        yield Change(file, 0, "annotation left out", f"annotation {instance.line}: {reason}")
+        yield Change(
+            file, 0, "annotation left out", f"annotation {line_text(instance.line)}: {reason}"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes("".join(f"{row}\n" for row in rows).encode())
 

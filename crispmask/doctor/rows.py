@@ -147,6 +147,11 @@ def in_pixels(row: Row, size: Size) -> Instance:
     return Instance(row.line, row.label, tuple(ring.clip(0, 1) * scale for ring in rings))
 
 
+def line_text(line: int) -> str:
+    """The number of an instance in messages; ? for an annotation whose id is no number."""
+    return str(line) if line >= 0 else "?"
+
+
 def as_polygons(instances: Sequence[Instance]) -> Polygons:
     """The instances as float32 polygons."""
     return tuple(tuple(part.astype(np.float32) for part in i.parts) for i in instances)
@@ -213,7 +218,9 @@ def _check_repeats(
             iou = _overlap(polygons[j], polygons[i], boxes[i])
             if iou >= _SAME:
                 same = instances[j].label == instances[i].label
-                message = f"covers the polygon of {unit} {instances[j].line} by {iou:.0%}"
+                message = (
+                    f"covers the polygon of {unit} {line_text(instances[j].line)} by {iou:.0%}"
+                )
                 if not same:
                     message += f", class {instances[i].label} here, {instances[j].label} there"
                 code = "row-repeated" if same else "row-two-classes"

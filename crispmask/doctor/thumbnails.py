@@ -63,8 +63,8 @@ def draw_problem(
         return None
     images = [problem.image] if problem.other is None else [problem.image, problem.other]
     frame = (_FRAME[0], _FRAME[1] // len(images) - 4 * (len(images) - 1))
-    line = problem.line if problem.file == label_path(problem.image) else 0
-    if problem.annotation.isdigit():
+    line = (problem.line or None) if problem.file == label_path(problem.image) else None
+    if problem.annotation.isdecimal():
         line = int(problem.annotation)
     views = [
         _view(path, line, list(_outlines(path, num_classes, lookup)), frame) for path in images
@@ -89,13 +89,13 @@ def encode_jpeg(image: NDArray[np.uint8], quality: int = 82) -> bytes:
 
 
 def _view(
-    path: Path, line: int, outlines: Sequence[_Outline], frame: Size
+    path: Path, line: int | None, outlines: Sequence[_Outline], frame: Size
 ) -> NDArray[np.uint8] | None:
     image = _whatever_is_left(path)
     if image is None:
         return None
     size = (image.shape[0], image.shape[1])
-    chosen = next((o.rings for o in outlines if line and o.line == line), None)
+    chosen = next((o.rings for o in outlines if o.line == line), None)
     window = _window(chosen, size)
     canvas, scale = _cut_out(image, window, frame)
     for outline in outlines:

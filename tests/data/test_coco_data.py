@@ -183,9 +183,10 @@ def test_a_file_is_parsed_once(sample: Path, tmp_path: Path, kept: Path, reads: 
 
 
 def test_ids_too_large_for_the_arrays(tmp_path: Path) -> None:
-    simple(tmp_path / "d", [{"id": 2**63}, {"id": 2**63 - 1}, {"id": "x"}])
+    ids = [2**63, 2**63 - 1, "12", "x", 1.5, None]
+    simple(tmp_path / "d", [{"id": i} for i in ids])
     table = coco_table.read_coco_table(tmp_path / "d/coco.json")
-    assert table.ids.tolist() == [-1, 2**63 - 1, -1]
+    assert table.ids.tolist() == [-1, 2**63 - 1, 12, -1, -1, -1]
 
 
 def test_problems_are_kept_as_well(tmp_path: Path, kept: Path, reads: list[str]) -> None:

@@ -228,6 +228,7 @@ def test_problems_name_file_and_annotation(tmp_path: Path, row: dict[str, Any], 
     ("text", "words"),
     [
         ("{", ":1: not JSON"),
+        ("1" * 5000, "cannot be read as text"),
         ("[]", "not a COCO annotation file"),
         ('{"images": [], "annotations": {}, "categories": []}', "not a COCO annotation file"),
         ('{"images": [{}], "annotations": [], "categories": []}', "a row lacks 'id'"),

@@ -29,8 +29,17 @@ def test_problems_name_their_annotation(clean: Path) -> None:
     assert box.image == clean / "images/train/a.jpg"
 
 
-def test_the_picture_highlights_the_annotation(clean: Path) -> None:
-    coco([{"segmentation": [TIE]}])(clean)
+def test_annotations_without_numbers_are_told_one_by_one(clean: Path) -> None:
+    coco([{"segmentation": [TIE], "id": f"x{i}", "image_id": i} for i in range(2)])(clean)
+    problems = examine(clean).problems
+    assert [p.image for p in problems] == [clean / f"images/train/{name}.jpg" for name in "ab"]
+    assert [p.annotation for p in problems] == ["?", "?"]
+    assert all(p.message.startswith("annotation ?: crosses itself") for p in problems)
+
+
+@pytest.mark.parametrize("annotation", [52, 0, "52"])
+def test_the_picture_highlights_the_annotation(clean: Path, annotation: int | str) -> None:
+    coco([{"segmentation": [TIE], "id": annotation}])(clean)
     found = examine(clean)
     (problem,) = found.problems
     lookup = coco_lookup(found.spec)
