@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crispmask.atomic import remove_partial, replacing
+from crispmask.atomic import remove_partial, replacing, replacing_folder
 from crispmask.errors import OutputError
 
 
@@ -48,6 +48,37 @@ def test_an_error_leaves_the_file_that_was_there(tmp_path: Path, error: type) ->
         write()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_takes_its_place(tmp_path: Path, there: bool) -> None:
+    out = tmp_path / "a" / "out"
+    if there:
+        out.mkdir(parents=True)
+        before = out.stat().st_ino
+    with replacing_folder(out) as partial:
+        (partial / "images").mkdir()
+        (partial / "data.yaml").write_text("x")
+    assert sorted(p.name for p in out.iterdir()) == ["data.yaml", "images"]
+    assert [p.name for p in out.parent.iterdir()] == ["out"]
+    if there:  # the folder itself stays: it may be a mount or the current one
+        assert out.stat().st_ino == before
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_an_error_leaves_nothing_of_a_folder(tmp_path: Path, there: bool) -> None:
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+
+    def write() -> None:
+        with replacing_folder(out) as partial:
+            (partial / "half").write_text("x")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert [p.name for p in tmp_path.rglob("*")] == (["out"] if there else [])
 
 
 def test_a_folder_that_is_missing_is_one_line(tmp_path: Path) -> None:

@@ -124,6 +124,14 @@ def read_coco_file(path: Path) -> CocoFile:
     return CocoFile(path, kept, images)
 
 
+def about_size(path: str | Path, size: Size, said: Size, file: Path) -> str:
+    """What is wrong with an image of another (height, width) than its COCO file says."""
+    return (
+        f"{path}: {size[1]} x {size[0]} pixels, but {said[1]} x {said[0]} in {file}; use the "
+        "images it was made for, or turn them as their EXIF says"
+    )
+
+
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from crispmask.data.coco_rows import AnnotationProblem
 from crispmask.data.coco_table import CocoTable, labels_among
-from crispmask.data.index import DatasetIndex, join_indexes, offsets_of, take_images, take_runs
+from crispmask.data.index import DatasetIndex, join_indexes, take_images, take_runs
 from crispmask.data.index_cache import FileState
+from crispmask.data.labels import offsets_of
 from crispmask.data.paths import ImagePaths
 
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from crispmask.data.coco_file import CocoFile, CocoImage, read_coco_file
+from crispmask.atomic import replacing_folder
+from crispmask.data.coco_file import CocoFile, CocoImage, about_size, read_coco_file
 from crispmask.data.coco_paths import find_images_of
 from crispmask.data.images import image_size
 from crispmask.data.labels import Labels, join_problems
@@ -62,20 +63,14 @@ def write_yolo_dataset(
         )
     read = {split: read_coco_file(path) for split, path in files.items()}
     names = _names(read)
-    partial = out.parent / f".{out.name}.{os.getpid()}.partial"
     try:
-        partial.mkdir(parents=True)
-        written = [
-            _write(split, file, names, images, partial, link) for split, file in read.items()
-        ]
-        (partial / "data.yaml").write_bytes(_data_yaml(list(files), names).encode())
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
+        with replacing_folder(out) as partial:
+            written = [
+                _write(split, file, names, images, partial, link) for split, file in read.items()
+            ]
+            (partial / "data.yaml").write_bytes(_data_yaml(list(files), names).encode())
     except OSError as error:
         raise DatasetError(f"{out}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return written
 
 
@@ -174,12 +169,7 @@ def _rows(labels: Labels, image: CocoImage) -> list[str]:
 
 def _wrong_size(file: CocoFile, image: CocoImage, source: Path) -> list[str]:
     try:
-        height, width = image_size(source)
+        size = image_size(source)
     except DatasetError as error:
         return [str(error)]
-    if (height, width) == image.size:
-        return []
-    return [
-        f"{source}: {width} x {height} pixels, but {image.size[1]} x {image.size[0]} in "
-        f"{file.path}; use the images it was made for, or turn them as their EXIF says"
-    ]
+    return [] if size == image.size else [about_size(source, size, image.size, file.path)]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crispmask.data.array_file import map_arrays
-from crispmask.data.labels import Labels, scale_polygons
+from crispmask.data.labels import Labels, offsets_of, scale_polygons
 from crispmask.types import Polygons, Size
 
 T = TypeVar("T", bound=np.generic)
@@ -202,11 +202,6 @@ def take_runs(
     counts = offsets[runs + 1] - offsets[runs]
     chosen = offsets_of(counts)
     return np.arange(chosen[-1]) + np.repeat(offsets[runs] - chosen[:-1], counts), chosen
-
-
-def offsets_of(counts: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each of several runs of this length begins, and where the last one ends."""
-    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
 
 
 def _join(arrays: Sequence[NDArray[T]], empty: NDArray[T]) -> NDArray[T]:

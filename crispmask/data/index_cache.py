@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import time
@@ -14,7 +13,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crispmask.cache import VARIABLE, default_folder, mark_used, tidy
+from crispmask.cache import (
+    VARIABLE,
+    default_folder,
+    digest_of,
+    file_state,
+    mark_used,
+    newest_first,
+    remove_old,
+)
 from crispmask.data.array_file import DamagedFileError, map_arrays, write_arrays
 from crispmask.data.index import ARRAYS, DatasetIndex, map_index
 from crispmask.data.paths import label_text
@@ -55,12 +62,12 @@ class Files:
         """The same for all splits of the same folders that are read in the same way."""
         folders = {os.path.dirname(path) for path in self.images}
         places = sorted(map(os.path.abspath, folders))
-        return _digest(_code(), self.num_classes, self.source, *places)[:12]
+        return digest_of(_code(), self.num_classes, self.source, *places)[:12]
 
     @property
     def key(self) -> str:
         """Changes with every file, their order, the number of classes and how they are read."""
-        return _digest(self.folder_key, "\0".join(self.images), self.states.tobytes())
+        return digest_of(self.folder_key, "\0".join(self.images), self.states.tobytes())
 
     @property
     def path(self) -> Path:
@@ -93,8 +100,10 @@ def look_at(
     """
     states = np.full((len(images), 4), -1, dtype=np.int64)
     for i, path in enumerate(images):
-        states[i, :2] = _state(path)
-        states[i, 2:] = _state(label_text(path)) if coco is None else (coco[i].size, coco[i].time)
+        states[i, :2] = file_state(path)
+        states[i, 2:] = (
+            file_state(label_text(path)) if coco is None else (coco[i].size, coco[i].time)
+        )
     return Files(tuple(images), num_classes, states, source)
 
 
@@ -115,7 +124,7 @@ class FileState:
     @property
     def key(self) -> str:
         """Changes with the file and how it is read."""
-        return _digest(_code(), self.path, self.size, self.time)
+        return digest_of(_code(), self.path, self.size, self.time)
 
     @property
     def settled(self) -> bool:
@@ -128,23 +137,15 @@ class FileState:
 
     def remove_old(self, kind: str) -> None:
         """Removes the forms of earlier states."""
-        _remove_old(self._prefix(kind))
+        remove_old(_folder(), self._prefix(kind), _SUFFIX, _KEPT)
 
     def _prefix(self, kind: str) -> str:
-        return f"{kind}{_digest(self.path)[:12]}"
+        return f"{kind}{digest_of(self.path)[:12]}"
 
 
 def state_of(path: Path) -> FileState:
     """The state of a file now."""
-    return FileState(str(path), *_state(str(path)))
-
-
-def _state(path: str) -> tuple[int, int]:
-    try:
-        found = os.stat(path)
-    except OSError:  # what is wrong is said when the file is read
-        return -1, -1
-    return found.st_size, found.st_mtime_ns
+    return FileState(str(path), *file_state(str(path)))
 
 
 def find_index(files: Files) -> DatasetIndex | None:
@@ -170,7 +171,7 @@ def keep_index(index: DatasetIndex, files: Files) -> DatasetIndex:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_arrays(path, files.key, {**arrays, "states": files.states})
-        _remove_old(files.folder_key)
+        remove_old(_folder(), files.folder_key, _SUFFIX, _KEPT)
         return map_index(path, files.key)
     except (OSError, OutputError, DamagedFileError) as error:
         _logger.warning(
@@ -190,7 +191,7 @@ def find_unchanged(files: Files) -> tuple[DatasetIndex, NDArray[np.int64]] | Non
         The index and (I,) the position in it of each image, -1 where the image, its label file
         or both are new or have changed; None if there is no such index.
     """
-    path = next(iter(_newest_first(files.folder_key)), None)
+    path = next(iter(newest_first(_folder(), files.folder_key, _SUFFIX)), None)
     if path is None:
         return None
     try:
@@ -207,39 +208,10 @@ def find_unchanged(files: Files) -> tuple[DatasetIndex, NDArray[np.int64]] | Non
     return index, found
 
 
-def _newest_first(folder_key: str) -> list[Path]:
-    """The indexes of one folder."""
-    times = {}
-    for path in _folder().glob(f"{folder_key}-*{_SUFFIX}"):
-        try:
-            times[path] = path.stat().st_mtime
-        except OSError:  # another process has removed it
-            continue
-    return sorted(times, key=lambda path: -times[path])
-
-
-def _remove_old(folder_key: str) -> None:
-    for path in _newest_first(folder_key)[_KEPT:]:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError:  # another process holds it open, on Windows
-            continue
-    tidy(_folder(), _SUFFIX)
-
-
 @cache
 def _code() -> str:
     """Of how files are read: an index made by other code is not used."""
     data = Path(__file__).parent
     folders = (data, data.parent / "geometry")
     sources = [source for folder in folders for source in sorted(folder.glob("*.py"))]
-    return _digest(__version__, *(source.read_bytes() for source in sources))
-
-
-def _digest(*values: str | bytes | int) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for value in values:
-        data = value if isinstance(value, bytes) else os.fsencode(str(value))
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.hexdigest()
+    return digest_of(__version__, *(source.read_bytes() for source in sources))

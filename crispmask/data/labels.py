@@ -158,11 +158,12 @@ def labels_of_instances(
     return Labels(
         labels=np.array(labels, dtype=np.int64),
         crowd=np.zeros(len(labels), dtype=bool) if crowd is None else np.array(crowd, dtype=bool),
-        part_offsets=_offsets([len(parts) for parts in instances]),
-        point_offsets=_offsets([len(ring) for ring in rings]),
+        part_offsets=offsets_of([len(parts) for parts in instances]),
+        point_offsets=offsets_of([len(ring) for ring in rings]),
         points=points.clip(0, 1).astype(np.float32),
     )
 
 
-def _offsets(counts: list[int]) -> NDArray[np.int64]:
+def offsets_of(counts: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each of several runs of this length begins, and where the last one ends."""
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)

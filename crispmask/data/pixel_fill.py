@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -20,7 +19,7 @@ import PIL
 from numpy.typing import NDArray
 
 from crispmask.atomic import replacing
-from crispmask.cache import default_folder, mark_used, tidy
+from crispmask.cache import default_folder, digest_of, file_state, mark_used, remove_old
 from crispmask.data import images
 from crispmask.data.array_file import DamagedFileError
 from crispmask.data.index import DatasetIndex
@@ -157,7 +156,8 @@ def decode_to_disk(
     key = _contents_key(index, imgsz, quick)
     path = _path(index, imgsz, quick, key)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_old(path)
+    # What the same folder left before it changed: such files are large.
+    remove_old(path.parent, path.name.split("-")[0], _SUFFIX, _KEPT - 1)
     with replacing(path) as partial, partial.open("w+b") as file:
         _decode(file, index, imgsz, quick, layout, key, on_progress)
     return map_pixels(path, key, layout)
@@ -205,43 +205,18 @@ def _reserve(file: IO[bytes], size: int) -> None:
 
 def _path(index: DatasetIndex, imgsz: int, quick: bool, key: str) -> Path:
     folders = sorted({os.path.abspath(os.path.dirname(path)) for path in index.paths()})
-    place = _digest(str((imgsz, quick)), *folders)[:12]
+    place = digest_of(str((imgsz, quick)), *folders)[:12]
     return cache_folder() / f"{place}-{key}{_SUFFIX}"
-
-
-def _remove_old(path: Path) -> None:
-    """Removes what the same folder left before it changed: such files are large."""
-    place = path.name.split("-")[0]
-    times = {}
-    for other in path.parent.glob(f"{place}-*{_SUFFIX}"):
-        try:
-            times[other] = other.stat().st_mtime
-        except OSError:  # another process has removed it
-            continue
-    for other in sorted(times, key=lambda found: -times[found])[_KEPT - 1 :]:
-        try:
-            other.unlink(missing_ok=True)
-        except OSError:  # another process holds it open, on Windows
-            continue
-    tidy(path.parent, _SUFFIX)
 
 
 def _contents_key(index: DatasetIndex, imgsz: int, quick: bool) -> str:
     """Changes with every image, their order, the size, and the code that decodes."""
     paths = index.paths()
-    states = np.array([_state(path) for path in paths], dtype=np.int64)
+    states = np.array([file_state(path) for path in paths], dtype=np.int64)
     sizes: NDArray[np.int64] = np.ascontiguousarray(index.sizes)
-    return _digest(
+    return digest_of(
         _code(), str((imgsz, quick)), "\0".join(paths), states.tobytes(), sizes.tobytes()
     )
-
-
-def _state(path: str) -> tuple[int, int]:
-    try:
-        found = os.stat(path)
-    except OSError:  # what is wrong is said when the file is read
-        return -1, -1
-    return found.st_size, found.st_mtime_ns
 
 
 @cache
@@ -249,13 +224,4 @@ def _code() -> str:
     """Of how images are decoded: pixels made by other code are not used."""
     files = (images.__file__, letterbox.__file__)
     sources = (Path(file).read_bytes() for file in files)
-    return _digest(cv2.__version__, PIL.__version__, *sources)
-
-
-def _digest(*values: str | bytes) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for value in values:
-        data = value if isinstance(value, bytes) else os.fsencode(value)
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.hexdigest()
+    return digest_of(cv2.__version__, PIL.__version__, *sources)

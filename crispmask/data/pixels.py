@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from crispmask.data.array_file import DamagedFileError
 from crispmask.data.images import read_image
-from crispmask.data.index import DatasetIndex, offsets_of
+from crispmask.data.index import DatasetIndex
+from crispmask.data.labels import offsets_of
 from crispmask.geometry.letterbox import fit_size, resize_image
 from crispmask.types import Size
 

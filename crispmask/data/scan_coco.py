@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from crispmask.data.chunks import OnProgress, map_chunks
+from crispmask.data.coco_file import about_size
 from crispmask.data.coco_images import CocoImages
 from crispmask.data.images import image_size
 from crispmask.data.index import DatasetIndex
@@ -48,19 +49,10 @@ def scan_coco(
         for i, size in enumerate(sizes, start=start):
             if size is None:
                 kept[i] = 0
-            elif size != source.index.size(i):
-                problems.append(f"{images.texts[i]}: {other_size(images, i, size)}")
+            elif size != (said := source.index.size(i)):
+                problems.append(about_size(images.texts[i], size, said, source.file(i)))
         start += len(sizes)
     return replace(source.index, sizes=kept), problems
-
-
-def other_size(images: CocoImages, i: int, size: Size) -> str:
-    """What is wrong if image i has this (height, width), and what to do."""
-    height, width = images.source.index.size(i)
-    return (
-        f"{size[1]} x {size[0]} pixels, but {width} x {height} in {images.source.file(i)}; use the "
-        "images it was made for, or turn them as their EXIF says"
-    )
 
 
 def read_sizes(job: tuple[Sequence[str]]) -> tuple[list[Size | None], list[str]]:

@@ -13,9 +13,7 @@ from crispmask.data.places import absolute, as_path
 from crispmask.data.spec_images import SplitReader
 from crispmask.data.spec_names import read_names
 from crispmask.data.spec_problems import Reporter, SpecProblem
-from crispmask.data.spec_source import find_source, is_none, read_source
-
-_VAL_KEYS = ("val", "validation", "valid")
+from crispmask.data.spec_source import VAL_KEYS, find_source, is_none, read_source
 
 _DATASETS = "datasets"
 """A folder beside, or beside the folder of, a data.yaml that `path` may start from: where
@@ -72,7 +70,7 @@ def inspect_spec(data: str | Path) -> tuple[DatasetSpec, list[SpecProblem]]:
     problems: list[SpecProblem] = []
     reporter = Reporter(find_source(data), problems=problems)
     spec = _read(reporter)
-    if not any(key in reporter.values for key in _VAL_KEYS):
+    if not any(key in reporter.values for key in VAL_KEYS):
         reporter.report("val", "no images to validate on; add a line such as val: images/val")
     return spec, list(dict.fromkeys(problems))
 
@@ -82,7 +80,7 @@ def _read(reporter: Reporter) -> DatasetSpec:
     reporter.values = values
     roots = _roots(values, reporter)
     splits = SplitReader(values, roots, reporter, {})
-    val = next((key for key in _VAL_KEYS if key in values), "val")
+    val = next((key for key in VAL_KEYS if key in values), "val")
     has_test = splits.exists("test")
     tables = splits.read_tables(["train", val, *(["test"] if has_test else [])])
     names = read_names(values, tables, reporter)

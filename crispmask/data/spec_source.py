@@ -21,7 +21,8 @@ _COCO_FILES = (
 )
 """Where COCO, CVAT, Roboflow and Label Studio put a COCO file."""
 
-_VAL_KEYS = ("val", "validation", "valid")
+VAL_KEYS = ("val", "validation", "valid")
+"""How the images for validation are called."""
 
 
 def find_source(data: str | Path) -> Path:
@@ -82,7 +83,7 @@ def _lines(file: Path) -> list[str]:
 
 def _splits_beside(folder: Path) -> dict[str, str]:
     """The folders of images of an export that names none."""
-    names = [name for name in ("train", *_VAL_KEYS) if (folder / "images" / name).is_dir()]
+    names = [name for name in ("train", *VAL_KEYS) if (folder / "images" / name).is_dir()]
     if len(names) > 1 and names[0] == "train":
         return {"train": "images/train", "val": f"images/{names[1]}"}
     return {"train": "images"}
@@ -90,7 +91,7 @@ def _splits_beside(folder: Path) -> dict[str, str]:
 
 def _coco_files_beside(file: Path) -> dict[str, str]:
     """The COCO file for validation that belongs to one for training."""
-    for key in _VAL_KEYS:
+    for key in VAL_KEYS:
         for other in (
             file.with_name(file.name.replace("train", key)),
             file.parent.with_name(file.parent.name.replace("train", key)) / file.name,
@@ -105,7 +106,7 @@ def _read_obj_data(reporter: Reporter) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for number, line in enumerate(_text(reporter.file).splitlines(), start=1):
         key, equals, value = (part.strip() for part in line.partition("="))
-        if equals and key in ("train", "names", *_VAL_KEYS):
+        if equals and key in ("train", "names", *VAL_KEYS):
             values[key] = value
             reporter.lines[key] = number
     folder = reporter.file.parent
@@ -114,7 +115,7 @@ def _read_obj_data(reporter: Reporter) -> dict[str, Any]:
         # Paths begin with a folder data/ that exports of CVAT do not have.
         places = [folder / name, folder / name.name]
         values["names"] = _lines(next((p for p in places if p.is_file()), places[0]))
-    for key in ("train", *_VAL_KEYS):
+    for key in ("train", *VAL_KEYS):
         if key in values and not (folder / as_path(values[key])).exists():
             values[key] = values[key].removeprefix("data/")
     return values

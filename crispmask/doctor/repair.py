@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from crispmask.atomic import replacing_folder
 from crispmask.data.labels import read_label_text
 from crispmask.data.paths import common_folder, label_path
 from crispmask.data.rings import format_label_line, split_rings
@@ -57,19 +58,13 @@ def write_repaired_copy(
     """
     out = Path(os.path.abspath(os.path.expanduser(out)))
     refuse_place(out, found.spec)
-    partial = out.parent / f".{out.name}.{os.getpid()}.partial"
     try:
-        partial.mkdir(parents=True)
-        changes = list(_write(found, partial, boxes, copy, on_progress))
-        _write_changes(partial / "changes.csv", changes)
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
+        with replacing_folder(out) as partial:
+            changes = list(_write(found, partial, boxes, copy, on_progress))
+            _write_changes(partial / "changes.csv", changes)
     except OSError as error:
         reason = error.strerror or error
         raise DatasetError(f"{out}: cannot write the repaired copy: {reason}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return changes
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from crispmask.atomic import replacing_folder
 from crispmask.data.rings import format_label_line
 from crispmask.data.scenes.layout import draw_layout, fine_masks, visible_instances
 from crispmask.data.scenes.render import render
@@ -104,19 +103,8 @@ def write_sample_dataset(
     try:
         if not _is_free(out, recipe):
             return out / "data.yaml"
-        out.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the folder, or inside one that is there: it may be a mount or the current one.
-        mine = f".{os.getpid()}.partial"
-        partial = out / mine if out.exists() else out.parent / f".{out.name}{mine}"
-        try:
+        with replacing_folder(out) as partial:
             _write(partial, recipe, progress)
-            if out.exists():
-                for child in sorted(partial.iterdir(), key=lambda file: file.suffix == ".yaml"):
-                    child.rename(out / child.name)
-            else:
-                partial.rename(out)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         reason = error.strerror or error
         raise DatasetError(f"{out}: cannot write the sample dataset: {reason}") from error
@@ -135,7 +123,6 @@ def draw_sample(imgsz: int, seed: int, split: str, index: int) -> Sample:
 
 
 def _write(folder: Path, recipe: _Recipe, progress: Callable[[int, int], None] | None) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
     num_done = 0
     for split, count in zip(_SPLITS, recipe.counts, strict=True):
         images, labels = folder / "images" / split, folder / "labels" / split
