@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from matplotlib.ticker import LogLocator
 
 import crispmask
 from crispmask.cli import main as command
@@ -63,6 +64,9 @@ def draw(rows: list[tuple[str, int, int, float, float, float]], labels: dict, pa
             axes.set_title(title)
             axes.set_xlabel("step")
             axes.set_yscale("log")
+            for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+                which("{x:g}")
+            axes.yaxis.set_minor_locator(LogLocator(subs=(1.5, 2, 3, 4, 6)))
             axes.grid(visible=True, which="both", alpha=0.3)
         panels[0].legend()
 
