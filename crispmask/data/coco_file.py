@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,36 @@ def read_coco_file(path: Path) -> CocoFile:
         if list(kept.values()).count(name) > 1:
             raise DatasetError(f"{path}: two categories are called {name!r}; rename one")
     return CocoFile(path, kept, images)
+
+
+def merge_categories(
+    files: Iterable[tuple[Path, Mapping[int, str]]],
+) -> tuple[tuple[str, ...], list[tuple[Path, str]]]:
+    """The class names of several files in the order of their ids, and what does not agree.
+
+    Args:
+        files: of each its path and class name by category id.
+
+    Returns:
+        The names, each once; file and words of each problem.
+    """
+    by_id: dict[int, str] = {}
+    file_of: dict[int, Path] = {}
+    problems = []
+    for path, categories in files:
+        for category, name in categories.items():
+            file_of.setdefault(category, path)
+            first = by_id.setdefault(category, name)
+            if first != name:
+                words = f"category {category} is {name!r}, in another file {first!r}"
+                problems.append((path, f"{words}; give it the same name"))
+    order = sorted(by_id)
+    names = tuple(by_id[category] for category in order)
+    for i, name in enumerate(names):
+        if not name or name in names[:i]:
+            words = f"a category is called {name!r} like another one; rename it"
+            problems.append((file_of[order[i]], words))
+    return tuple(dict.fromkeys(names)), problems
 
 
 def about_size(path: str | Path, size: Size, said: Size, file: Path) -> str:

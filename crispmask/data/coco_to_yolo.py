@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crispmask.atomic import replacing_folder
-from crispmask.data.coco_file import CocoFile, CocoImage, about_size, read_coco_file
+from crispmask.data.coco_file import (
+    CocoFile,
+    CocoImage,
+    about_size,
+    merge_categories,
+    read_coco_file,
+)
 from crispmask.data.coco_paths import find_images_of
 from crispmask.data.images import image_size
 from crispmask.data.labels import Labels, join_problems
@@ -75,18 +81,12 @@ def write_yolo_dataset(
 
 
 def _names(files: Mapping[str, CocoFile]) -> tuple[str, ...]:
-    by_id: dict[int, str] = {}
-    for file in files.values():
-        for category, name in file.categories.items():
-            if by_id.setdefault(category, name) != name:
-                raise DatasetError(
-                    f"{file.path}: category {category} is {name!r}, in another file "
-                    f"{by_id[category]!r}; give it the same name"
-                )
-    names = tuple(by_id[category] for category in sorted(by_id))
-    if not names or len(set(names)) < len(names):
+    names, problems = merge_categories((file.path, file.categories) for file in files.values())
+    if problems:
+        raise DatasetError("{}: {}".format(*problems[0]))
+    if not names:
         path = next(iter(files.values())).path
-        raise DatasetError(f"{path}: categories without a name of their own; name each one")
+        raise DatasetError(f"{path}: no categories; export the file again with their names")
     return names
 
 

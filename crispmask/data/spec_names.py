@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from crispmask.data.coco_file import merge_categories
 from crispmask.data.coco_table import CocoTable
 from crispmask.data.spec_problems import Reporter
 from crispmask.data.spec_source import is_none
@@ -25,7 +26,9 @@ def read_names(
     """
     count = _count(values, reporter) if not is_none(values.get("nc")) else None
     numbered = tuple(f"class_{label}" for label in range(count or 0))
-    categories = _categories(tables, reporter)
+    categories, problems = merge_categories((table.path, table.categories) for table in tables)
+    for path, words in problems:
+        reporter.report("names", words, place=(path, 0))
     if not is_none(values.get("names")):
         names = _given_names(values["names"], count, numbered, reporter)
         for table in tables:
@@ -42,30 +45,6 @@ def read_names(
             "nc",
         )
     return categories
-
-
-def _categories(tables: Sequence[CocoTable], reporter: Reporter) -> tuple[str, ...]:
-    """The names of all categories in the order of their ids."""
-    by_id: dict[int, str] = {}
-    for table in tables:
-        for category, name in table.categories.items():
-            first = by_id.setdefault(category, name)
-            if first != name:
-                reporter.report(
-                    "names",
-                    f"category {category} is {name!r}, in another file {first!r}; give it the "
-                    "same name",
-                    place=(table.path, 0),
-                )
-    names = tuple(by_id[category] for category in sorted(by_id))
-    for i, name in enumerate(names):
-        if not name or name in names[:i]:
-            reporter.report(
-                "names",
-                f"a category is called {name!r} like another one; rename it",
-                place=(tables[0].path, 0),
-            )
-    return tuple(dict.fromkeys(names))
 
 
 def _compare(table: CocoTable, names: tuple[str, ...], reporter: Reporter) -> None:

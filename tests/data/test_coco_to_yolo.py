@@ -232,7 +232,7 @@ def test_problems_name_file_and_annotation(tmp_path: Path, row: dict[str, Any], 
         ("[]", "not a COCO annotation file"),
         ('{"images": [], "annotations": {}, "categories": []}', "not a COCO annotation file"),
         ('{"images": [{}], "annotations": [], "categories": []}', "a row lacks 'id'"),
-        ('{"images": [], "annotations": [], "categories": []}', "categories without a name"),
+        ('{"images": [], "annotations": [], "categories": []}', "no categories; "),
     ],
 )
 def test_files_that_are_not_coco(tmp_path: Path, text: str, words: str) -> None:
@@ -249,6 +249,29 @@ def test_images_without_a_size(tmp_path: Path, side: int) -> None:
     path = write_coco(tmp_path, [{"segmentation": [SQUARE]}], images=images)
     with pytest.raises(DatasetError, match=rf"coco\.json: a\.png is {side} x 40 pixels there; "):
         read_coco_file(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("cow", r"b/coco\.json: category 5 is 'cow', in another file 'cat'; give it the same name"),
+        ("", r"b/coco\.json: category 5 is '', in another"),
+        ("dog", r"b/coco\.json: category 5 is 'dog', in another"),
+    ],
+)
+def test_files_that_disagree(tmp_path: Path, name: str, words: str) -> None:
+    row = {"segmentation": [SQUARE]}
+    train = write_coco(tmp_path / "a", [row])
+    val = write_coco(tmp_path / "b", [row], categories=[{"id": 5, "name": name}])
+    with pytest.raises(DatasetError, match=words):
+        write_yolo_dataset({"train": train, "val": val}, tmp_path / "a", tmp_path / "out")
+    val = write_coco(
+        tmp_path / "b", [{**row, "category_id": 7}], categories=[{"id": 7, "name": "dog"}]
+    )
+    with pytest.raises(
+        DatasetError, match=r"a/coco\.json: a category is called 'dog' like another"
+    ):
+        write_yolo_dataset({"train": train, "val": val}, tmp_path / "a", tmp_path / "out")
 
 
 def test_images_are_found_below_the_folder_and_missing_ones_named(tmp_path: Path) -> None:
