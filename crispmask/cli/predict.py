@@ -47,8 +47,8 @@ class PredictConfig:
     """Lowest score of an instance that is kept."""
     imgsz: int | Literal["auto"] = "auto"
     """Longest image side given to the network, pixels; auto: as trained."""
-    max_det: int = 100
-    """Most instances per image."""
+    max_det: int | Literal["auto"] = "auto"
+    """Most instances per image; auto: 100, or what a graph was exported with."""
     iou: float | Literal["auto"] = "auto"
     """Instances of one class that overlap more are one: boxes of rtmdet-ins, masks of solov2."""
     classes: str = ""
@@ -95,7 +95,7 @@ class PredictConfig:
         return Settings(
             conf=self.conf,
             imgsz=None if self.imgsz == "auto" else self.imgsz,
-            max_det=self.max_det,
+            max_det=None if self.max_det == "auto" else self.max_det,
             iou=None if self.iou == "auto" else self.iou,
             classes=classes or None,
             flip=self.flip,

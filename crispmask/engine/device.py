@@ -28,7 +28,7 @@ _FABRIC_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]]
 }
 
 
-LONGEST_WAIT = timedelta(hours=6)
+LONGEST_WAIT = timedelta(hours=2)
 """Processes wait so long for one that works alone, as rank 0 does when it fills a cache on the
 disk; torch's half an hour is too short for very many photographs. One that has died is noticed
 without it: by who started it, and by its connections."""

@@ -117,8 +117,8 @@ def test_settings_reach_the_model(model: FakeModel, photos: Path) -> None:
     run(source)
     assert model.calls == [
         Settings(conf=0.4, imgsz=64, max_det=7, iou=0.3, classes=["nut", "1"], flip=True),
-        Settings(conf=0.25, max_det=100, tile=64, tile_overlap=0.5, batch=3),
-        Settings(conf=0.25, max_det=100),
+        Settings(conf=0.25, tile=64, tile_overlap=0.5, batch=3),
+        Settings(conf=0.25),
     ]
 
 
