@@ -40,25 +40,28 @@ class TorchForm(Form):
     def __init__(self, weights: str, imgsz: int, conf: float, compiled: bool) -> None:
         import torch
 
-        from crispmask.finder import make_finder
+        from crispmask.finder import Finder, make_finder
         from crispmask.inference.settings import Settings
         from crispmask.predict import load
 
         self._torch = torch
         model = load(weights)
         settings = Settings(conf=conf, imgsz=(imgsz, imgsz))
-        self._finder: Any = make_finder(model.network, model.names, model.imgsz, settings)
+        finder = make_finder(model.network, model.names, model.imgsz, settings)
+        assert isinstance(finder, Finder)  # without tiles
+        self._finder = finder
         self._network: Any = torch.compile(model.network) if compiled else model.network
         self._model = model
 
     def run(self, image: Image) -> tuple[Instances, list[float]]:
         """See `Form.run`."""
+        from crispmask.geometry.letterbox import letterbox
         from crispmask.models.detections import to_instances
 
         torch, finder = self._torch, self._finder
         with torch.inference_mode():
             times = [time.perf_counter()]
-            padded, valid = finder._prepare(image)
+            padded, valid = letterbox(image, finder.imgsz, finder.pad_value)
             x = torch.from_numpy(padded).permute(2, 0, 1)[None].contiguous()
             times.append(time.perf_counter())
             outputs = self._network(x)
