@@ -44,6 +44,9 @@ def on_files(files: Any, config: Any) -> Any:
         page = File.generated(config, page_name(path), content=text)
         page.edit_uri = path  # where it lies in the repository, for its links
         files.append(page)
+    for picture in sorted(ROOT.glob("benchmarks/*.png")):
+        path = picture.relative_to(ROOT).as_posix()
+        files.append(File.generated(config, path, abs_src_path=str(picture)))
     return files
 
 
@@ -53,14 +56,14 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     source = page.file.edit_uri if page.file.generated_by else f"docs/{here}"
 
     def turn(match: re.Match[str]) -> str:
-        text, target, anchor = match.groups()
+        mark, text, target, anchor = match.groups()
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
         name = page_name(path)
         if files.get_file_from_path(name) is None:
             return text if text.startswith("`") else f"{text} (`{path}`)"
-        return f"[{text}]({posixpath.relpath(name, posixpath.dirname(here) or '.')}{anchor})"
+        return f"{mark}[{text}]({posixpath.relpath(name, posixpath.dirname(here) or '.')}{anchor})"
 
-    return re.sub(r"(?<!!)\[([^\]]+)\]\(([^)#:\s]+)(#[^)\s]*|)\)", turn, markdown)
+    return re.sub(r"(!?)\[([^\]]+)\]\(([^)#:\s]+)(#[^)\s]*|)\)", turn, markdown)
 
 
 def _benchmarks() -> list[str]:
